@@ -1,0 +1,33 @@
+"""Text to batches: documents, tokens on disk, passages, shuffled and masked batches."""
+
+from autodistill.corpus.builtin import builtin_documents, builtin_fingerprint
+from autodistill.corpus.document import Document
+from autodistill.corpus.loader import MaskedBatch, mask_tokens, training_batches
+from autodistill.corpus.passages import (
+    PassageSource,
+    SpecialTokens,
+    passage_sources,
+    require_batch,
+)
+from autodistill.corpus.sources import expected_characters, fingerprint, read_documents
+from autodistill.corpus.store import CorpusSummary, SourceCount, TokenStore, prepare
+
+__all__ = [
+    "CorpusSummary",
+    "Document",
+    "MaskedBatch",
+    "PassageSource",
+    "SourceCount",
+    "SpecialTokens",
+    "TokenStore",
+    "builtin_documents",
+    "builtin_fingerprint",
+    "expected_characters",
+    "fingerprint",
+    "mask_tokens",
+    "passage_sources",
+    "prepare",
+    "read_documents",
+    "require_batch",
+    "training_batches",
+]

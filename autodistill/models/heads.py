@@ -1,0 +1,50 @@
+"""Masked-LM heads, tied to the word embeddings as Hugging Face ties them."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from autodistill.models.config import EncoderConfig, MobileBertConfig
+from autodistill.models.layers import ACTIVATION_FUNCTIONS, linear, normalization
+
+
+class Transform(nnx.Module):
+    """Dense, activation, layer norm (always layer norm, whatever the encoder has)."""
+
+    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
+        self.dense = linear(config.hidden_size, config.hidden_size, rngs)
+        self.LayerNorm = normalization(
+            "layer_norm", config.hidden_size, config.layer_norm_eps, rngs
+        )
+        self.activation = config.hidden_act
+
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        return self.LayerNorm(ACTIVATION_FUNCTIONS[self.activation](self.dense(hidden)))
+
+
+class MaskedLMHead(nnx.Module):
+    """Scores over the vocabulary; call it on masked positions only.
+
+    MobileBERT's embeddings are narrower than its hidden states; the rest of the
+    output matrix is ``dense``, (vocab, hidden - embedding), stored transposed.
+    """
+
+    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
+        self.transform = Transform(config, rngs)
+        self.bias = nnx.Param(jax.ShapeDtypeStruct((config.vocab_size,), jnp.float32))
+        self.split = isinstance(config, MobileBertConfig)
+        if self.split:
+            rest = config.hidden_size - config.embedding_width
+            self.dense = linear(config.vocab_size, rest, rngs, use_bias=False)
+
+    def __call__(
+        self,
+        hidden: jax.Array,  # (*batch, hidden)
+        word_embeddings: jax.Array,  # (vocab, embedding)
+    ) -> jax.Array:  # (*batch, vocab)
+        x = self.transform(hidden)
+        width = word_embeddings.shape[1]
+        logits = x[..., :width] @ word_embeddings.T
+        if self.split and x.shape[-1] > width:
+            logits = logits + x[..., width:] @ self.dense.kernel[...].T
+        return logits + self.bias[...]

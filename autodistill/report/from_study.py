@@ -1,0 +1,32 @@
+"""From the study's candidates to the report's rows."""
+
+from collections.abc import Iterable
+
+from autodistill.report.data import ReportRow
+from autodistill.report.pareto import mark_front
+from autodistill.study import Candidate
+
+
+def rows_from_candidates(candidates: Iterable[Candidate]) -> tuple[ReportRow, ...]:
+    """One row per candidate, the front marked.
+
+    ``agreement`` and ``untrained_quality`` come from the candidate's details.
+    """
+    return mark_front(
+        ReportRow(
+            number=candidate.number,
+            role=candidate.role,
+            architecture=candidate.architecture,
+            state=candidate.state.value,
+            parameters=candidate.parameters,
+            predicted_latency_ms=candidate.predicted_latency_ms,
+            latency_ms=candidate.latency_ms,
+            latency_iqr_ms=candidate.latency_iqr_ms,
+            quality=candidate.quality,
+            quality_se=candidate.quality_se,
+            agreement=candidate.details.get("agreement"),
+            untrained_quality=candidate.details.get("untrained_quality"),
+            error=candidate.error,
+        )
+        for candidate in candidates
+    )

@@ -1,0 +1,5 @@
+"""The search: which students to distil next."""
+
+from autodistill.search.designer import BayesianSearch
+
+__all__ = ["BayesianSearch"]

@@ -1,0 +1,107 @@
+"""Architectures as rows of numbers, for predictors to learn from.
+
+A column is ``field`` (a number, or a boolean as 0/1) or ``field=value`` (1 where
+the text field has that value, else 0). Names alone say how to encode, so a
+saved predictor needs no more than them.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+
+from predictors.errors import TableError
+from predictors.protocol import FloatArray
+from predictors.rows import Value, parse_value
+
+
+def feature_columns(architectures: Sequence[Mapping[str, Value]]) -> tuple[str, ...]:
+    """Column names for these architectures, in the order of their fields."""
+    check_columns(architectures)
+    columns: list[str] = []
+    for field, value in architectures[0].items():
+        if isinstance(value, str):
+            texts = sorted({str(architecture[field]) for architecture in architectures})
+            columns += [f"{field}={text}" for text in texts]
+        else:
+            columns.append(field)
+    return tuple(columns)
+
+
+def encode(
+    architectures: Sequence[Mapping[str, Value]], columns: Sequence[str]
+) -> FloatArray:  # (architectures, columns)
+    """One row of numbers per architecture; fields without a column are left out.
+
+    Raises:
+        TableError: An architecture lacks a field, or has text where a number is
+            needed, or a text that has no column. Row and field are named.
+    """
+    rows = np.zeros((len(architectures), len(columns)))
+    known: dict[str, list[str]] = {}
+    for column in columns:
+        field, one_hot, text = column.partition("=")
+        known.setdefault(field, []).extend([text] if one_hot else [])
+    for index, architecture in enumerate(architectures):
+        for field, texts in known.items():
+            if field not in architecture:
+                raise TableError(
+                    f"row {index} has no field {field!r}; expected the fields {', '.join(known)}"
+                )
+            value = architecture[field]
+            if texts and str(value) not in texts:
+                raise TableError(
+                    f"row {index}, column {field} is {value!r}, which was not among the rows of "
+                    f"the fit; expected one of {', '.join(texts)}"
+                )
+            if not texts and isinstance(value, str):
+                raise TableError(f"row {index}, column {field} must be a number; got {value!r}")
+        for position, column in enumerate(columns):
+            field, one_hot, text = column.partition("=")
+            value = architecture[field]
+            rows[index, position] = str(value) == text if one_hot else float(value)
+    return rows
+
+
+def check_columns(architectures: Sequence[Mapping[str, Value]]) -> None:
+    """Refuse a field that is a number here, and text or a boolean there."""
+    for index, architecture in enumerate(architectures):
+        for field, value in architecture.items():
+            expected, found = _kind(architectures[0][field]), _kind(value)
+            if found != expected:
+                raise TableError(
+                    f"row {index}, column {field} is {found} ({value!r}), but row 0 has "
+                    f"{expected} ({architectures[0][field]!r}); use one kind in a column"
+                )
+
+
+def read_architectures(path: str | PathLike[str]) -> list[dict[str, Value]]:
+    """Read a CSV of architectures: a header of field names, then one row each.
+
+    Raises:
+        TableError: The file cannot be read, has no rows, a bad header, or a row
+            with a missing cell.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            lines = [line for line in csv.reader(file, strict=True) if line]
+    except OSError as error:
+        raise TableError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} is not CSV in UTF-8: {error}") from error
+    if len(lines) < 2:
+        raise TableError(f"{path} needs a header and at least one row; got {len(lines)} lines")
+    header = lines[0]
+    if not all(header) or len(set(header)) != len(header):
+        raise TableError(f"{path}: column names must be given and distinct; got {header}")
+    for index, line in enumerate(lines[1:]):
+        if len(line) != len(header):
+            raise TableError(f"{path}, row {index}: expected {len(header)} cells; got {len(line)}")
+    return [dict(zip(header, map(parse_value, line), strict=True)) for line in lines[1:]]
+
+
+def _kind(value: Value) -> str:
+    if isinstance(value, str):
+        return "text"
+    return "a boolean" if isinstance(value, bool) else "a number"

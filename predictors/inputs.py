@@ -1,0 +1,89 @@
+"""Checks on the rows that a predictor is given, with errors that name the cell."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from predictors.errors import InputError
+from predictors.protocol import FloatArray
+
+
+def check_training_rows(
+    estimator: Any, X: ArrayLike, y: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return X, (rows, columns), and y, (rows,), as finite float64 arrays.
+
+    Sets ``n_features_in_``, ``n_rows_``, ``column_names_`` and ``target_name_``
+    on the estimator. Columns of a data frame keep their names; those of an
+    array are called x0, x1, ...
+
+    Raises:
+        InputError: A cell is NaN or infinite, y is missing, or y has a value of
+            zero or less although the estimator models log(y).
+        ValueError: The shapes do not fit, or fewer than two rows came.
+    """
+    if y is None:
+        raise InputError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None"
+        )
+    rows = validate_data(
+        estimator, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2
+    )
+    targets = column_or_1d(y, dtype=np.float64, warn=True, input_name="y")
+    check_consistent_length(rows, targets)
+    _refuse_non_finite(rows)
+    bad = np.flatnonzero(~np.isfinite(targets))
+    if bad.size:
+        raise InputError(
+            f"y must be finite; row {bad[0]} is {_name(targets[bad[0]])}. "
+            "Leave failed measurements out of the fit"
+        )
+    if estimator.log_target:
+        bad = np.flatnonzero(targets <= 0)
+        if bad.size:
+            raise InputError(
+                f"log_target=True models log(y), so y must be positive; row {bad[0]} is "
+                f"{targets[bad[0]]}. Remove the row or use log_target=False"
+            )
+    names = getattr(estimator, "feature_names_in_", None)
+    estimator.column_names_ = tuple(
+        str(name) for name in (names if names is not None else _default_names(rows.shape[1]))
+    )
+    estimator.target_name_ = None
+    estimator.n_rows_ = len(rows)
+    return rows, targets
+
+
+def check_new_rows(estimator: Any, X: ArrayLike) -> FloatArray:
+    """Return X, (rows, columns), as finite float64 with the columns of the fit.
+
+    Raises:
+        NotFittedError: ``fit`` was not called.
+        InputError: A cell is NaN or infinite.
+        ValueError: The number of columns differs from that of the fit.
+    """
+    check_is_fitted(estimator)
+    rows = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=False)
+    _refuse_non_finite(rows)
+    return np.asarray(rows)
+
+
+def _refuse_non_finite(rows: FloatArray) -> None:
+    bad = np.argwhere(~np.isfinite(rows))
+    if bad.size:
+        row, column = bad[0]
+        raise InputError(
+            f"X must be finite; row {row}, column {column} is {_name(rows[row, column])}. "
+            "Remove the row or fill in the value"
+        )
+
+
+def _name(value: float) -> str:
+    return "NaN" if np.isnan(value) else str(value)
+
+
+def _default_names(n_columns: int) -> list[str]:
+    return [f"x{index}" for index in range(n_columns)]

@@ -1,0 +1,52 @@
+"""Loading predictor files: from a kind to the class that knows it."""
+
+from os import PathLike
+from typing import Any
+
+from predictors.document import read_document
+from predictors.errors import PersistError
+from predictors.gp import GPPredictor
+from predictors.protocol import Predictor
+from predictors.xgb import XGBPredictor
+
+KINDS: dict[str, Any] = {predictor.kind: predictor for predictor in (GPPredictor, XGBPredictor)}
+
+
+def load(path: str | PathLike[str]) -> Predictor:
+    """Read a predictor that ``save`` wrote; its predictions are the same numbers.
+
+    Args:
+        path: A JSON file of this package.
+
+    Returns:
+        A fitted predictor with ``column_names_``, ``target_name_``, ``n_rows_``
+        and ``training_error_`` as saved.
+
+    Raises:
+        PersistError: The file is missing, cut off, damaged, of an unknown kind,
+            or of another schema version.
+    """
+    document = read_document(path)
+    kind = document["kind"]
+    if kind not in KINDS:
+        raise PersistError(
+            f"{path} holds a predictor of kind {kind!r}; this version knows "
+            f"{', '.join(map(repr, sorted(KINDS)))}. Use the version that wrote it"
+        )
+    try:
+        predictor: Predictor = KINDS[kind].from_state(document["state"])
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise PersistError(
+            f"the {kind!r} state in {path} is damaged ({type(error).__name__}: {error}). "
+            "Fit and save again"
+        ) from error
+    if len(document["columns"]) != predictor.n_features_in_:
+        raise PersistError(
+            f"{path} names {len(document['columns'])} columns, but its {kind!r} state has "
+            f"{predictor.n_features_in_}. Fit and save again"
+        )
+    predictor.column_names_ = tuple(document["columns"])
+    predictor.target_name_ = document["target"]
+    predictor.n_rows_ = document["n_rows"]
+    predictor.training_error_ = float(document["training_error"])
+    return predictor

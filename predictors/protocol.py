@@ -1,0 +1,69 @@
+"""What every predictor offers: the seam between estimators and their users.
+
+Axes: rows = architectures; columns = features of one architecture.
+"""
+
+from os import PathLike
+from typing import Any, Literal, Protocol, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+class Predictor(Protocol):
+    """A regressor with a mean, a standard deviation and a plain-text form.
+
+    A fitted predictor also carries ``n_features_in_``, ``n_rows_`` (rows it was
+    given), ``column_names_``, ``target_name_`` and ``training_error_``: the RMSE
+    of its held-out predictions of its own training rows, on the modelled scale
+    (log y where ``log_target``, y otherwise).
+    """
+
+    kind: str
+    log_target: bool
+    n_features_in_: int
+    n_rows_: int
+    column_names_: tuple[str, ...]
+    target_name_: str | None
+    training_error_: float
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> "Predictor":
+        """Learn from X, (rows, columns), and y, (rows,)."""
+        ...
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Median of y for each row, (rows,), and its standard deviation if asked."""
+        ...
+
+    def predict_interval(
+        self, X: ArrayLike, coverage: float = 0.9
+    ) -> tuple[FloatArray, FloatArray]:
+        """Central interval that holds a new measurement with this probability."""
+        ...
+
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        columns: list[str] | tuple[str, ...] | None = None,
+        target: str | None = None,
+    ) -> None:
+        """Write the fitted predictor as JSON."""
+        ...
+
+    def to_state(self) -> dict[str, Any]:
+        """Everything learned, as values that JSON can hold."""
+        ...
