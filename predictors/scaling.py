@@ -16,7 +16,7 @@ from scipy.stats import norm
 from predictors.errors import InputError
 from predictors.protocol import FloatArray
 
-WIDEST_COLUMN = 6.0  # scaled units between the smallest and largest value of a column
+WIDEST_COLUMN = 8.0  # scaled units between the smallest and largest value of a column
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class InputScale:
     def of(cls, rows: FloatArray) -> "InputScale":  # rows: (rows, columns)
         """Scale of each column: its standard deviation, with two exceptions.
 
-        A column never spans more than six units, so that a category seen once
+        A column never spans more than eight units, so that a category seen once
         in a thousand rows does not lie thirty units away. A constant column is
         divided by its own size (or 1), so that doubling it counts as one unit.
 

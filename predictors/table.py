@@ -225,7 +225,10 @@ def _split(
             f"{path} is not a latency table: expected a header of architecture fields followed "
             f"by {','.join(PROVENANCE)}; got {','.join(header) or 'nothing'}"
         )
-    _check_fields(fields)
+    try:
+        _check_fields(fields)
+    except TableError as error:
+        raise TableError(f"{path}, line 1: {error}") from error
     return fields, lines[1:]
 
 

@@ -177,7 +177,8 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, coverage: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bound, both (rows,), for a new measurement of each row."""
-        return self.target_scale_.interval(*self._mean_and_std(X), coverage)
+        mean, std = self._mean_and_std(X)
+        return self.target_scale_.interval(mean, std, coverage)
 
     def save(
         self,

@@ -2,7 +2,12 @@
 
 from autodistill.corpus.builtin import builtin_documents, builtin_fingerprint
 from autodistill.corpus.document import Document
-from autodistill.corpus.loader import MaskedBatch, mask_tokens, training_batches
+from autodistill.corpus.loader import (
+    MaskedBatch,
+    mask_tokens,
+    shuffled_rows,
+    training_batches,
+)
 from autodistill.corpus.passages import (
     PassageSource,
     SpecialTokens,
@@ -29,5 +34,6 @@ __all__ = [
     "prepare",
     "read_documents",
     "require_batch",
+    "shuffled_rows",
     "training_batches",
 ]

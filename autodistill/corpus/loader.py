@@ -48,12 +48,30 @@ def training_batches(
         ValueError: ``batch_size``, ``seed`` or ``start_step`` is out of range.
     """
     require_batch(source, batch_size)
+    rows = shuffled_rows(
+        len(source), batch_size=batch_size, seed=seed, start_step=start_step
+    )
+    return (source.gather(batch) for batch in rows)
+
+
+def shuffled_rows(
+    count: int, *, batch_size: int, seed: int, start_step: int = 0
+) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch, (batch,) integers below ``count``, without end.
+
+    The order of ``training_batches``, for arrays that are indexed by row.
+
+    Raises:
+        ValueError: ``batch_size``, ``seed`` or ``start_step`` is out of range.
+    """
+    if not 1 <= batch_size <= count:
+        raise ValueError(f"batch_size must lie from 1 to {count} rows; got {batch_size}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie from 0 to 2**32 - 1; got {seed}")
     if start_step < 0:
         raise ValueError(f"start_step must be at least 0; got {start_step}")
-    order = grain.MapDataset.range(len(source)).shuffle(seed).repeat().batch(batch_size)
-    return (source.gather(order[step]) for step in itertools.count(start_step))
+    order = grain.MapDataset.range(count).shuffle(seed).repeat().batch(batch_size)
+    return (order[step] for step in itertools.count(start_step))
 
 
 class MaskedBatch(NamedTuple):

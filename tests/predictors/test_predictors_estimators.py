@@ -123,8 +123,9 @@ def test_units_do_not_matter(predictor):
 def test_same_seed_same_numbers(predictor):
     X, y = smooth(30)
     first, second = (clone(predictor).fit(X, y) for _ in range(2))
-    for a, b in zip(first.predict(X, return_std=True), second.predict(X, return_std=True),
-                    strict=True):
+    for a, b in zip(
+        first.predict(X, return_std=True), second.predict(X, return_std=True), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 

@@ -8,8 +8,17 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern
 
 from predictors import gaussian_process as process
+from predictors.threads import one_blas_thread
 
 D = 3
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with one_blas_thread():
+        yield
+
+
 THETA = np.log([0.7, 2.0, 5.0, 1.3, 0.4, 0.05])
 
 
@@ -121,9 +130,7 @@ def test_leave_one_out_is_leaving_each_out():
 def test_search_ends_at_a_stationary_point_within_bounds():
     x, z = data(40)
     prior = process.Prior.of(D)
-    theta, converged = process.most_probable_theta(
-        x, z, n_starts=3, rng=np.random.RandomState(0)
-    )
+    theta, converged = process.most_probable_theta(x, z, n_starts=3, rng=np.random.RandomState(0))
     assert converged
     assert (prior.lower <= theta).all() and (theta <= prior.upper).all()
     _, gradient = process.negative_log_posterior(theta, x, z, prior)

@@ -1,0 +1,340 @@
+"""Flash distillation: a short, equal training run that tells students apart.
+
+Every student of a search gets the same passages, the same targets, the same
+steps in the same order, and the same schedule. It starts from the teacher's
+contextual word means (``start.py``) and learns to add context.
+
+Loss, for an embedding teacher: the error of each token's share of the passage
+embedding, through the student's output layer, and the error of their pooled
+sum, each as a fraction of the teacher's variance. For a masked-LM teacher: the
+error of the last hidden states through a learned projection, and on masked
+tokens half cross-entropy, half divergence from the teacher's distribution
+(MobileBERT's ground-truth ratio, https://arxiv.org/abs/2004.02984, section 3.4).
+
+Axes: B = batch, L = sequence, e = output width.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from autodistill.corpus import shuffled_rows
+from autodistill.distill.objectives import (
+    label_cross_entropy,
+    soft_target_kl,
+    state_error,
+    weighted_mean,
+)
+from autodistill.distill.passage_set import PassageSet
+from autodistill.distill.quality import Estimate, accuracy, fidelity, neighbour_agreement
+from autodistill.distill.start import WordStart, fit_output, random_weights, started_weights
+from autodistill.distill.student import Params, Student, StudentProgram
+from autodistill.distill.teacher_outputs import TeacherOutputs
+from autodistill.errors import TrainingError
+from autodistill.models.config import EncoderConfig
+from autodistill.teacher import Teacher, TeacherKind, pool
+
+ROWS_FOR_OUTPUT_FIT = 2048
+CHECK_EVERY = 25
+
+
+@dataclass(frozen=True)
+class FlashSettings:
+    """What is equal for all students of a search.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch_size: Passages per step.
+        learning_rate: Peak; linear warm-up over 5% and linear decay to zero.
+        weight_decay: Of AdamW, on matrices.
+        token_weight: Of the token error, against the pooled error's 1.
+        seed: Of the initial weights and the order of passages.
+    """
+
+    steps: int = 300
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    token_weight: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Quality on held-out passages."""
+
+    quality: Estimate
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A trained student and its record."""
+
+    student: Student
+    judged: Judged
+    start: Judged
+    untrained: Judged
+    losses: dict[str, float]
+    seconds: float
+    compile_s: float
+    tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Passages that no student is trained on, and the teacher's word on them."""
+
+    passages: PassageSet
+    embeddings: np.ndarray | None  # (n, e), of an embedding teacher
+
+
+Progress = Callable[[int, int], None]
+
+
+class FlashDistiller:
+    """Distils one architecture after the other under equal conditions.
+
+    Args:
+        teacher: Whose head scores masked tokens, where it has one.
+        passages: Training passages.
+        outputs: The teacher's, for the same rows.
+        start: The word table that students begin with.
+        held_out: For judging.
+        settings: Equal for all.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        passages: PassageSet,
+        outputs: TeacherOutputs,
+        start: WordStart,
+        held_out: HeldOut,
+        settings: FlashSettings,
+    ) -> None:
+        self.teacher, self.passages, self.outputs = teacher, passages, outputs
+        self.start, self.held_out, self.settings = start, held_out, settings
+        self._scale = _variances(passages, outputs)
+
+    def distil(self, config: EncoderConfig, *, progress: Progress | None = None) -> Distilled:
+        """Train one student and judge it.
+
+        Raises:
+            TrainingError: The loss became infinite or NaN.
+        """
+        began = time.perf_counter()
+        head = self.teacher.kind is TeacherKind.MASKED_LM
+        pooling = self.teacher.pooling
+        program = StudentProgram(
+            config,
+            pooling_mode=pooling.mode if pooling else "mean",
+            normalize=bool(pooling and pooling.normalize),
+        )
+        params = self._untrained(program, config, head=head)
+        untrained = self.judge(program, params)
+        params = self._started(program, config, head=head)
+        start = self.judge(program, params)
+        params, losses, seconds, compile_s = self._train(program, params, progress)
+        judged = self.judge(program, params)
+        trained = self.settings.steps * self.settings.batch_size
+        return Distilled(
+            program.finished(params),
+            judged,
+            start,
+            untrained,
+            losses,
+            seconds=time.perf_counter() - began,
+            compile_s=compile_s,
+            tokens_per_s=trained * self.passages.input_ids.shape[1] / max(seconds, 1e-9),
+        )
+
+    def judge(self, program: StudentProgram, params: Params) -> Judged:
+        """Quality of a student on the held-out passages."""
+        held = self.held_out.passages
+        if self.held_out.embeddings is not None:
+            vectors = program.embed(params, held.input_ids, held.attention_mask)
+            return Judged(
+                fidelity(self.held_out.embeddings, vectors, held.documents),
+                neighbour_agreement(self.held_out.embeddings, vectors),
+            )
+        masked = held.masked
+        assert masked is not None, "held-out passages of a masked-LM teacher are masked"
+        correct = program.correct(
+            params,
+            held.input_ids,
+            held.attention_mask,
+            masked.positions,
+            masked.labels,
+            masked.weights,
+        )
+        return Judged(accuracy(correct, masked.weights.sum(1), held.documents), None)
+
+    def _untrained(
+        self, program: StudentProgram, config: EncoderConfig, *, head: bool
+    ) -> Params:
+        rng = np.random.default_rng([self.settings.seed, 0])
+        params = program.parameters(random_weights(config, rng, head=head), head=head)
+        width = self.outputs.states.shape[-1]
+        kernel = rng.standard_normal((config.hidden_size, width), np.float32)
+        return params | {
+            "output": {
+                "kernel": jnp.asarray(kernel / np.sqrt(config.hidden_size)),
+                "bias": jnp.zeros(width),
+            }
+        }
+
+    def _started(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
+        rng = np.random.default_rng([self.settings.seed, 1])
+        weights = started_weights(config, self.start, rng, head=head)
+        params = program.parameters(weights, head=head)
+        rows = slice(0, ROWS_FOR_OUTPUT_FIT)
+        ids, mask = self.passages.input_ids[rows], self.passages.attention_mask[rows]
+        features = program.pooled(params, ids, mask)
+        if self.outputs.passages is not None:
+            targets = self.outputs.passages[rows]
+        else:  # the mean of a linear map is the map of the mean
+            states = self.outputs.states[rows].astype(np.float32)
+            targets = np.asarray(pool(jnp.asarray(states), jnp.asarray(mask), "mean"))
+        layer = fit_output(features, np.asarray(targets))
+        return params | {
+            "output": {"kernel": jnp.asarray(layer.kernel), "bias": jnp.asarray(layer.bias)}
+        }
+
+    def _train(
+        self, program: StudentProgram, params: Params, progress: Progress | None
+    ) -> tuple[Params, dict[str, float], float, float]:
+        """Parameters after all steps, last losses, seconds of training and of compiling."""
+        settings = self.settings
+        optimiser = make_optimiser(settings)
+        state = optimiser.init(params)
+        loss = partial(self._loss, program)
+
+        @partial(jax.jit, donate_argnums=(0, 1))
+        def step(
+            params: Params, state: Any, batch: dict[str, jax.Array]
+        ) -> tuple[Params, Any, dict[str, jax.Array]]:
+            gradients, parts = jax.grad(loss, has_aux=True)(params, batch)
+            updates, state = optimiser.update(gradients, state, params)
+            return optax.apply_updates(params, updates), state, parts
+
+        began = time.perf_counter()
+        rows = shuffled_rows(
+            len(self.passages), batch_size=settings.batch_size, seed=settings.seed
+        )
+        first_batch = self._batch(np.arange(settings.batch_size))
+        compiled = step.lower(params, state, first_batch).compile()
+        compile_s = time.perf_counter() - began
+        began = time.perf_counter()
+        parts: dict[str, jax.Array] = {}
+        for number, which in enumerate(islice(rows, settings.steps), 1):
+            params, state, parts = compiled(params, state, self._batch(which))
+            if number % CHECK_EVERY == 0 or number == settings.steps:
+                if not np.isfinite(float(parts["loss"])):
+                    raise TrainingError(
+                        f"the loss became {float(parts['loss'])} by step {number}; "
+                        "the student diverged"
+                    )
+                if progress is not None:
+                    progress(number, settings.steps)
+        losses = {name: float(value) for name, value in parts.items()}
+        return params, losses, time.perf_counter() - began, compile_s
+
+    def _batch(self, which: np.ndarray) -> dict[str, np.ndarray]:
+        batch = {
+            "ids": self.passages.input_ids[which],
+            "mask": self.passages.attention_mask[which],
+            "states": np.asarray(self.outputs.states[which]),
+        }
+        if self.outputs.passages is not None:
+            batch["passages"] = np.asarray(self.outputs.passages[which])
+        if self.passages.masked is not None:
+            batch["positions"] = self.passages.masked.positions[which]
+            batch["labels"] = self.passages.masked.labels[which]
+            batch["weights"] = self.passages.masked.weights[which]
+        return batch
+
+    def _loss(
+        self, program: StudentProgram, params: Params, batch: dict[str, jax.Array]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        token_scale, passage_scale = self._scale
+        hidden = program.hidden(params, batch["ids"], batch["mask"])
+        outputs = hidden @ params["output"]["kernel"] + params["output"]["bias"]
+        parts: dict[str, jax.Array] = {}
+        pooling = self.teacher.pooling
+        if pooling is None or pooling.is_linear:
+            errors = state_error(outputs, batch["states"]) / token_scale
+            parts["token"] = weighted_mean(errors, batch["mask"])
+        if pooling is not None:
+            pooled = pool(hidden, batch["mask"], pooling.mode)
+            vectors = pooled @ params["output"]["kernel"] + params["output"]["bias"]
+            parts["passage"] = state_error(vectors, batch["passages"]).mean() / passage_scale
+        else:
+            parts |= self._masked_parts(program, params, hidden, batch)
+        total = sum(
+            value * (self.settings.token_weight if name == "token" else 1.0)
+            for name, value in parts.items()
+        )
+        parts["loss"] = jnp.asarray(total)
+        return parts["loss"], parts
+
+    def _masked_parts(
+        self,
+        program: StudentProgram,
+        params: Params,
+        hidden: jax.Array,
+        batch: dict[str, jax.Array],
+    ) -> dict[str, jax.Array]:
+        """Losses over the vocabulary, on masked positions only."""
+        assert self.teacher.head is not None, "a masked-LM teacher has a head"
+        where = batch["positions"][..., None]
+        logits = program.logits(params, jnp.take_along_axis(hidden, where, axis=1))
+        states = jnp.take_along_axis(batch["states"], where, axis=1).astype(jnp.float32)
+        table = jnp.asarray(self.teacher.word_embeddings)
+        targets = self.teacher.head(states, table)
+        weights = batch["weights"]
+        labels = weighted_mean(label_cross_entropy(logits, batch["labels"]), weights)
+        soft = weighted_mean(soft_target_kl(logits, targets), weights)
+        return {"label": 0.5 * labels, "soft": 0.5 * soft}
+
+
+def make_optimiser(settings: FlashSettings) -> optax.GradientTransformation:
+    """AdamW under a clipped gradient and a linear schedule; decay on matrices only."""
+    warmup = max(settings.steps // 20, 1)
+    schedule = optax.join_schedules(
+        [
+            optax.linear_schedule(0.0, settings.learning_rate, warmup),
+            optax.linear_schedule(
+                settings.learning_rate, 0.0, max(settings.steps - warmup, 1)
+            ),
+        ],
+        [warmup],
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.adamw(
+            schedule,
+            b1=0.9,
+            b2=0.98,
+            weight_decay=settings.weight_decay,
+            mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
+        ),
+    )
+
+
+def _variances(passages: PassageSet, outputs: TeacherOutputs) -> tuple[float, float]:
+    """Variance of token states and of passage embeddings, summed over the width."""
+    rows = slice(0, 512)
+    real = passages.attention_mask[rows] > 0
+    states = outputs.states[rows][real].astype(np.float32)
+    token = float(states.var(0).sum())
+    passage = 1.0 if outputs.passages is None else float(np.asarray(outputs.passages).var(0).sum())
+    return max(token, 1e-12), max(passage, 1e-12)

@@ -1,0 +1,160 @@
+"""A student: what is trained, and what it returns when it is served.
+
+Axes: B = batch, L = sequence, H = hidden width, e = output width,
+K = masked places.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from autodistill.models.checkpoint import (
+    HEAD_PREFIX,
+    Weights,
+    build_encoder,
+    build_head,
+    count_parameters,
+    weights_of,
+)
+from autodistill.models.config import EncoderConfig
+from autodistill.teacher import pool
+
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Student:
+    """A distilled encoder with its output layer or head.
+
+    Attributes:
+        config: Its shape.
+        weights: Encoder, and head where there is one, by checkpoint name.
+        kernel: (H, e) of the layer from hidden states to the teacher's output;
+            served by students of embedding teachers only.
+        bias: (e,) of the same.
+        has_head: Whether ``weights`` hold a masked-LM head.
+    """
+
+    config: EncoderConfig
+    weights: Weights
+    kernel: np.ndarray
+    bias: np.ndarray
+    has_head: bool
+
+    @property
+    def parameters(self) -> int:
+        """Weights that serving needs."""
+        own = count_parameters(self.weights)
+        return own if self.has_head else own + self.kernel.size + self.bias.size
+
+
+class StudentProgram:
+    """The functions of one architecture over its trainable parameters.
+
+    Parameters are a dictionary of pytrees: ``encoder`` and ``head`` as nnx
+    states, ``output`` with ``kernel`` and ``bias``.
+    """
+
+    def __init__(self, config: EncoderConfig, *, pooling_mode: str, normalize: bool) -> None:
+        self.config, self.pooling_mode, self.normalize = config, pooling_mode, normalize
+        self._encoder: Any = None
+        self._head: Any = None
+        self.embed_block: Callable[..., jax.Array] = jax.jit(self._embed_block)
+        self.pooled_block: Callable[..., jax.Array] = jax.jit(self._pooled_block)
+        self.correct_block: Callable[..., jax.Array] = jax.jit(self._correct_block)
+
+    def parameters(self, weights: Weights, *, head: bool) -> Params:
+        """Trainable parameters from arrays by name, without the output layer."""
+        self._encoder, state = nnx.split(build_encoder(self.config, weights))
+        params: Params = {"encoder": state}
+        if head:
+            self._head, params["head"] = nnx.split(build_head(self.config, weights))
+        return params
+
+    def hidden(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """Last hidden states, (B, L, H); the blocks run as one compiled loop."""
+        return nnx.merge(self._encoder, params["encoder"])(ids, mask, scan=True)
+
+    def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
+        """Scores over the vocabulary of given hidden states."""
+        table = params["encoder"]["embeddings"]["word_embeddings"]["embedding"][...]
+        return nnx.merge(self._head, params["head"])(hidden, table)
+
+    def finished(self, params: Params) -> Student:
+        """Arrays by name, off the device."""
+        weights = weights_of(nnx.merge(self._encoder, params["encoder"]))
+        if "head" in params:
+            head = weights_of(nnx.merge(self._head, params["head"]))
+            weights |= {HEAD_PREFIX + name: value for name, value in head.items()}
+        output = params["output"]
+        return Student(
+            self.config,
+            weights,
+            np.asarray(output["kernel"], np.float32),
+            np.asarray(output["bias"], np.float32),
+            "head" in params,
+        )
+
+    def pooled(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Pooled hidden states of many passages, (n, H), before the output layer."""
+        return in_blocks(lambda i, m: self.pooled_block(params, i, m), ids, mask)
+
+    def embed(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Passage vectors as served, (n, e)."""
+        return in_blocks(lambda i, m: self.embed_block(params, i, m), ids, mask)
+
+    def correct(
+        self,
+        params: Params,
+        ids: np.ndarray,
+        mask: np.ndarray,
+        positions: np.ndarray,
+        labels: np.ndarray,
+        weights: np.ndarray,
+    ) -> np.ndarray:
+        """Masked tokens guessed right per passage, (n,)."""
+        return in_blocks(
+            lambda *block: self.correct_block(params, *block),
+            ids, mask, positions, labels, weights,
+        )
+
+    def _pooled_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        return pool(self.hidden(params, ids, mask), mask, self.pooling_mode)
+
+    def _embed_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        pooled = self._pooled_block(params, ids, mask)
+        vectors = pooled @ params["output"]["kernel"] + params["output"]["bias"]
+        if not self.normalize:
+            return vectors
+        return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-12)
+
+    def _correct_block(
+        self,
+        params: Params,
+        ids: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array,
+        labels: jax.Array,
+        weights: jax.Array,
+    ) -> jax.Array:
+        hidden = self.hidden(params, ids, mask)
+        masked = jnp.take_along_axis(hidden, positions[..., None], axis=1)
+        guesses = self.logits(params, masked).argmax(-1)
+        return ((guesses == labels) * weights).sum(-1)
+
+
+def in_blocks(
+    function: Callable[..., jax.Array], *arrays: np.ndarray, rows: int = 64
+) -> np.ndarray:
+    """Apply a compiled function to blocks of one shape; the last is filled up."""
+    n = len(arrays[0])
+    parts = []
+    for begin in range(0, n, rows):
+        which = np.arange(begin, begin + rows) % n
+        parts.append(np.asarray(function(*(array[which] for array in arrays))))
+    return np.concatenate(parts)[:n]

@@ -1,0 +1,196 @@
+"""Files there and back, files of the first version, and files to refuse."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+
+from predictors import GPPredictor, PersistError, XGBPredictor, load, save
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def data(n=20):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 100, (n, 3))
+    return X, np.exp(X @ [0.01, 0.02, 0.0]) + 0.1 * rng.random(n)
+
+
+def small(kind, **options):
+    return {"gp": GPPredictor(**options), "xgb": XGBPredictor(n_trees=8, **options)}[kind]
+
+
+@pytest.fixture(params=["gp", "xgb"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def saved(kind, tmp_path):
+    path = tmp_path / "p.json"
+    small(kind).fit(*data()).save(path)
+    return path
+
+
+@pytest.mark.parametrize("log_target", [False, True])
+def test_predictions_are_the_same_numbers(kind, log_target, tmp_path):
+    X, y = data()
+    model = small(kind, log_target=log_target, random_state=4).fit(X, y)
+    path = tmp_path / "p.json"
+    model.save(path, columns=["a", "b", "c"], target="tpu-v4i")
+    back = load(path)
+    new = np.random.default_rng(1).uniform(-50, 150, (50, 3))
+    for found, expected in zip(
+        back.predict(new, return_std=True), model.predict(new, return_std=True), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(back.predict_interval(new), model.predict_interval(new))
+    assert type(back) is type(model) and back.get_params() == model.get_params()
+    assert back.column_names_ == ("a", "b", "c") and back.target_name_ == "tpu-v4i"
+    assert back.training_error_ == model.training_error_ and back.n_rows_ == 20
+
+
+def test_saved_again_it_is_the_same_file(saved, tmp_path):
+    again = tmp_path / "again.json"
+    save(load(saved), again)
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_file_is_plain_json_with_a_version(saved, kind):
+    document = json.loads(saved.read_text())
+    assert document["format"] == "autodistill-predictor"
+    assert document["schema_version"] == 1
+    assert document["kind"] == kind
+    assert document["columns"] == ["x0", "x1", "x2"]
+    assert document["target"] is None
+    assert document["n_rows"] == 20
+    assert document["training_error"] > 0
+
+
+def test_loaded_predictor_can_be_fitted_anew(saved):
+    X, y = data(9)
+    model = load(saved).fit(X[:, :2], y)
+    assert model.n_features_in_ == 2 and model.column_names_ == ("x0", "x1")
+
+
+def test_loaded_predictor_wants_its_columns(saved):
+    with pytest.raises(ValueError, match="2 features.*expecting 3"):
+        load(saved).predict([[1.0, 2.0]])
+
+
+def test_generator_as_seed_is_not_kept(kind, tmp_path):
+    model = small(kind, random_state=np.random.RandomState(0)).fit(*data())
+    model.save(tmp_path / "p.json")
+    assert load(tmp_path / "p.json").random_state is None
+
+
+@pytest.mark.parametrize("name", ["gp", "xgb"])
+def test_files_of_the_first_version_still_load(name):
+    """Written by schema version 1; the tolerance is for another BLAS or processor."""
+    expected = json.loads((FIXTURES / "expected_v1.json").read_text())
+    model = load(FIXTURES / f"{name}_v1.json")
+    median, std = model.predict(expected["X"], return_std=True)
+    np.testing.assert_allclose(median, expected[name]["median"], rtol=1e-6)
+    np.testing.assert_allclose(std, expected[name]["std"], rtol=1e-6)
+    assert model.column_names_ == ("num_hidden_layers", "hidden_act=relu")
+    assert model.target_name_ == "tpu-v4i"
+
+
+def test_wrong_number_of_names(kind, tmp_path):
+    model = small(kind).fit(*data())
+    with pytest.raises(PersistError, match="fitted on 3 columns; got 2 column names"):
+        model.save(tmp_path / "p.json", columns=["a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_fitted_predictors_of_ours(kind, tmp_path):
+    with pytest.raises(NotFittedError):
+        small(kind).save(tmp_path / "p.json")
+    with pytest.raises(PersistError, match="got Ridge"):
+        save(Ridge().fit(*data()), tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "expected format 'autodistill-predictor'; got 'other'"),
+        ({"schema_version": 2}, "schema version 2; this version reads 1"),
+        ({"schema_version": None}, "schema version None; this version reads 1"),
+        ({"kind": "forest"}, "kind 'forest'; this version knows 'gp', 'xgb'"),
+        ({"columns": ["a", "b"]}, "names 2 columns, but its .* state has 3"),
+        ({"columns": None}, "lacks a valid 'columns': got None"),
+        ({"n_rows": "many"}, "lacks a valid 'n_rows'"),
+        ({"state": {}}, "state in .* is damaged"),
+        ({"state": []}, "lacks a valid 'state'"),
+    ],
+)
+def test_headers_to_refuse(saved, change, message):
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), **change}))
+    with pytest.raises(PersistError, match=message) as error:
+        load(saved)
+    assert str(saved) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("gp", "params", {"speed": 3}),
+        ("gp", "theta", [0.0, 1.0]),
+        ("gp", "inputs", [[1.0, 2.0]]),
+        ("gp", "inputs", "many"),
+        ("gp", "input_scale", [1]),
+        ("gp", "target_scale", {"log": True}),
+        ("xgb", "members", []),
+        ("xgb", "members", [{"learner": {}}]),
+        ("xgb", "members", 3),
+        ("xgb", "calibration", {}),
+        ("xgb", "input_scale", {"centre": [0.0], "scale": [1.0]}),
+    ],
+    indirect=["kind"],
+)
+def test_states_to_refuse(saved, key, value):
+    document = json.loads(saved.read_text())
+    document["state"][key] = value
+    saved.write_text(json.dumps(document))
+    with pytest.raises(PersistError, match="damaged|names 3 columns"):
+        load(saved)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.999])
+def test_cut_off_files(saved, share):
+    content = saved.read_text().rstrip()
+    saved.write_text(content[: int(len(content) * share)])
+    with pytest.raises(PersistError, match="not whole JSON"):
+        load(saved)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1, 2]", b"3", b'{"x": NaN}', b"[" * 100_000])
+def test_other_files(tmp_path, content):
+    (tmp_path / "p.json").write_bytes(content)
+    with pytest.raises(PersistError, match="not whole JSON|not a predictor file"):
+        load(tmp_path / "p.json")
+
+
+def test_missing_file_and_folder(kind, tmp_path):
+    with pytest.raises(PersistError, match="cannot read predictor file .*No such file"):
+        load(tmp_path / "none.json")
+    with pytest.raises(PersistError, match="cannot write predictor file .*No such file"):
+        small(kind).fit(*data()).save(tmp_path / "none" / "p.json")
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_write_keeps_the_old_file(saved, kind, monkeypatch, step):
+    before = saved.read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(PersistError, match="No space left"):
+        small(kind, random_state=1).fit(*data(10)).save(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
