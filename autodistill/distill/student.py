@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from autodistill.distill.blocks import in_blocks
 from autodistill.models.checkpoint import (
     HEAD_PREFIX,
     Weights,
@@ -22,6 +23,7 @@ from autodistill.models.checkpoint import (
     weights_of,
 )
 from autodistill.models.config import EncoderConfig
+from autodistill.models.encoder import Encoder
 from autodistill.teacher import pool
 
 Params = dict[str, Any]
@@ -56,8 +58,9 @@ class Student:
 class StudentProgram:
     """The functions of one architecture over its trainable parameters.
 
-    Parameters are a dictionary of pytrees: ``encoder`` and ``head`` as nnx
-    states, ``output`` with ``kernel`` and ``bias``.
+    Parameters are a dictionary of pytrees: ``table``, the word embeddings, apart
+    from the rest of the ``encoder``, as it may be frozen; ``head``; and
+    ``output`` with ``kernel`` and ``bias``.
     """
 
     def __init__(self, config: EncoderConfig, *, pooling_mode: str, normalize: bool) -> None:
@@ -66,28 +69,30 @@ class StudentProgram:
         self._head: Any = None
         self.embed_block: Callable[..., jax.Array] = jax.jit(self._embed_block)
         self.pooled_block: Callable[..., jax.Array] = jax.jit(self._pooled_block)
+        self.word_block: Callable[..., jax.Array] = jax.jit(self._word_block)
         self.correct_block: Callable[..., jax.Array] = jax.jit(self._correct_block)
 
     def parameters(self, weights: Weights, *, head: bool) -> Params:
         """Trainable parameters from arrays by name, without the output layer."""
-        self._encoder, state = nnx.split(build_encoder(self.config, weights))
-        params: Params = {"encoder": state}
+        encoder = build_encoder(self.config, weights)
+        self._encoder, table, rest = nnx.split(encoder, nnx.PathContains("word_embeddings"), ...)
+        params: Params = {"table": table, "encoder": rest}
         if head:
             self._head, params["head"] = nnx.split(build_head(self.config, weights))
         return params
 
     def hidden(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
         """Last hidden states, (B, L, H); the blocks run as one compiled loop."""
-        return nnx.merge(self._encoder, params["encoder"])(ids, mask, scan=True)
+        return self._module(params)(ids, mask, scan=True)
 
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Scores over the vocabulary of given hidden states."""
-        table = params["encoder"]["embeddings"]["word_embeddings"]["embedding"][...]
+        (table,) = jax.tree.leaves(params["table"])
         return nnx.merge(self._head, params["head"])(hidden, table)
 
     def finished(self, params: Params) -> Student:
         """Arrays by name, off the device."""
-        weights = weights_of(nnx.merge(self._encoder, params["encoder"]))
+        weights = weights_of(self._module(params))
         if "head" in params:
             head = weights_of(nnx.merge(self._head, params["head"]))
             weights |= {HEAD_PREFIX + name: value for name, value in head.items()}
@@ -103,6 +108,18 @@ class StudentProgram:
     def pooled(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Pooled hidden states of many passages, (n, H), before the output layer."""
         return in_blocks(lambda i, m: self.pooled_block(params, i, m), ids, mask)
+
+    def words(self, params: Params, ids: np.ndarray) -> np.ndarray:
+        """Output of the embedding layers alone, (n, L, H), without any block."""
+        return in_blocks(lambda i: self.word_block(params, i), ids)
+
+    def pooled_words(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The same, pooled, (n, H)."""
+        return in_blocks(
+            lambda i, m: pool(self.word_block(params, i), jnp.asarray(m), self.pooling_mode),
+            ids,
+            mask,
+        )
 
     def embed(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Passage vectors as served, (n, e)."""
@@ -126,6 +143,12 @@ class StudentProgram:
     def _pooled_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
         return pool(self.hidden(params, ids, mask), mask, self.pooling_mode)
 
+    def _module(self, params: Params) -> Encoder:
+        return nnx.merge(self._encoder, params["table"], params["encoder"])
+
+    def _word_block(self, params: Params, ids: jax.Array) -> jax.Array:
+        return self._module(params).embeddings(ids, jnp.zeros_like(ids))
+
     def _embed_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
         pooled = self._pooled_block(params, ids, mask)
         vectors = pooled @ params["output"]["kernel"] + params["output"]["bias"]
@@ -147,14 +170,3 @@ class StudentProgram:
         guesses = self.logits(params, masked).argmax(-1)
         return ((guesses == labels) * weights).sum(-1)
 
-
-def in_blocks(
-    function: Callable[..., jax.Array], *arrays: np.ndarray, rows: int = 64
-) -> np.ndarray:
-    """Apply a compiled function to blocks of one shape; the last is filled up."""
-    n = len(arrays[0])
-    parts = []
-    for begin in range(0, n, rows):
-        which = np.arange(begin, begin + rows) % n
-        parts.append(np.asarray(function(*(array[which] for array in arrays))))
-    return np.concatenate(parts)[:n]

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from autodistill.distill.blocks import in_blocks
 from autodistill.distill.passage_set import PassageSet
 from autodistill.errors import TeacherError
 from autodistill.teacher import Teacher, pool
@@ -131,14 +132,15 @@ def _forward(
 def embed_passages(teacher: Teacher, passages: PassageSet) -> np.ndarray:
     """The embeddings alone, (n, e) float32, not cached; for a few held-out passages."""
     run = _forward(teacher)
-    n = len(passages)
-    parts = []
-    for begin in range(0, n, ROWS_PER_CALL):
-        rows = np.arange(begin, begin + ROWS_PER_CALL) % n
-        _, embeddings = run(passages.input_ids[rows], passages.attention_mask[rows])
-        assert embeddings is not None, "only embedding teachers embed passages"
-        parts.append(embeddings)
-    return np.concatenate(parts)[:n]
+
+    def embeddings(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        _, vectors = run(ids, mask)
+        assert vectors is not None, "only embedding teachers embed passages"
+        return vectors
+
+    return in_blocks(
+        embeddings, passages.input_ids, passages.attention_mask, rows=ROWS_PER_CALL
+    )
 
 
 def _state_width(teacher: Teacher) -> int:
@@ -184,3 +186,37 @@ def _mark_done(folder: Path, rows: int) -> None:
     temporary = folder / "done.json.tmp"
     temporary.write_text(json.dumps({"rows": rows, "format": FORMAT}))
     temporary.replace(folder / "done.json")
+
+
+def masked_correct(teacher: Teacher, passages: PassageSet) -> np.ndarray:
+    """Masked tokens that the teacher's head ranks first, per passage, (n,)."""
+    assert teacher.head is not None and passages.masked is not None, "a masked-LM teacher"
+    encoder, encoder_state = nnx.split(teacher.encoder)
+    head, head_state = nnx.split(teacher.head)
+    table = jnp.asarray(teacher.word_embeddings)
+
+    @jax.jit
+    def run(
+        encoder_state: nnx.State,
+        head_state: nnx.State,
+        ids: jax.Array,
+        mask: jax.Array,
+        positions: jax.Array,
+        labels: jax.Array,
+        weights: jax.Array,
+    ) -> jax.Array:
+        hidden = nnx.merge(encoder, encoder_state)(ids, mask)
+        where = jnp.take_along_axis(hidden, positions[..., None], axis=1)
+        guesses = nnx.merge(head, head_state)(where, table).argmax(-1)
+        return ((guesses == labels) * weights).sum(-1)
+
+    masked = passages.masked
+    return in_blocks(
+        lambda *block: run(encoder_state, head_state, *block),
+        passages.input_ids,
+        passages.attention_mask,
+        masked.positions,
+        masked.labels,
+        masked.weights,
+        rows=ROWS_PER_CALL,
+    )

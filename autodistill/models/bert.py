@@ -6,11 +6,17 @@ References:
 """
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from autodistill.models.config import BertConfig
-from autodistill.models.layers import Attention, Intermediate, ResidualOutput, embed, normalization
+from autodistill.models.layers import (
+    Attention,
+    Intermediate,
+    ResidualOutput,
+    embed,
+    normalization,
+    position_rows,
+)
 
 
 class BertEmbeddings(nnx.Module):
@@ -24,10 +30,9 @@ class BertEmbeddings(nnx.Module):
         self.LayerNorm = normalization("layer_norm", width, config.layer_norm_eps, rngs)
 
     def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array) -> jax.Array:
-        positions = jnp.arange(input_ids.shape[1])
         return self.LayerNorm(
             self.word_embeddings(input_ids)
-            + self.position_embeddings(positions)
+            + position_rows(self.position_embeddings, input_ids.shape[1])
             + self.token_type_embeddings(token_type_ids)
         )
 
@@ -42,8 +47,6 @@ class BertLayer(nnx.Module):
         self.intermediate = Intermediate(width, config.intermediate_size, config.hidden_act, rngs)
         self.output = ResidualOutput(config.intermediate_size, width, "layer_norm", epsilon, rngs)
 
-    def __call__(
-        self, hidden: jax.Array, bias: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         attended, probabilities = self.attention(hidden, hidden, hidden, bias)
         return self.output(self.intermediate(attended), attended), probabilities

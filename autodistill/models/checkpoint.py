@@ -48,13 +48,18 @@ def weight_shapes(make: Callable[[nnx.Rngs], nnx.Module]) -> dict[str, tuple[int
 
 
 def build(
-    make: Callable[[nnx.Rngs], ModuleT], weights: Weights, *, dtype: Any = jnp.float32
+    make: Callable[[nnx.Rngs], ModuleT],
+    weights: Weights,
+    *,
+    prefix: str = "",
+    dtype: Any = jnp.float32,
 ) -> ModuleT:
     """A module whose parameters are ``weights``; no random number is drawn.
 
     Args:
         make: The module's constructor, of ``rngs`` alone.
         weights: Arrays by checkpoint name; names the module lacks are ignored.
+        prefix: What the module's names begin with in the checkpoint.
         dtype: Of the parameters.
 
     Raises:
@@ -63,15 +68,17 @@ def build(
     definition, state = nnx.split(make(nnx.Rngs(0)))
     leaves = []
     for path, leaf in nnx.to_flat_state(state):
-        name = _checkpoint_name(path)
+        name = prefix + _checkpoint_name(path)
         if name not in weights:
             raise TeacherError(f"the checkpoint lacks the weight {name!r}")
-        value = weights[name].T if _is_transposed(path) else weights[name]
-        if value.shape != leaf.shape:
+        value = weights[name]
+        expected = leaf.shape[::-1] if _is_transposed(path) else leaf.shape
+        if value.shape != expected:
             raise TeacherError(
-                f"the weight {name!r} must have shape {leaf.shape} by config.json; "
+                f"the weight {name!r} must have shape {expected} by config.json; "
                 f"the checkpoint holds {value.shape}"
             )
+        value = value.T if _is_transposed(path) else value
         leaves.append((path, leaf.replace(jnp.asarray(value, dtype))))
     return nnx.merge(definition, nnx.from_flat_state(leaves))
 
@@ -92,12 +99,7 @@ def build_encoder(config: EncoderConfig, weights: Weights, *, dtype: Any = jnp.f
 
 def build_head(config: EncoderConfig, weights: Weights) -> MaskedLMHead:
     """The masked-LM head of a checkpoint."""
-    inner = {
-        name.removeprefix(HEAD_PREFIX): value
-        for name, value in weights.items()
-        if name.startswith(HEAD_PREFIX)
-    }
-    return build(lambda rngs: MaskedLMHead(config, rngs), inner)
+    return build(lambda rngs: MaskedLMHead(config, rngs), weights, prefix=HEAD_PREFIX)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -117,38 +119,56 @@ def read_json(path: Path) -> dict[str, Any]:
     return raw
 
 
+def read_options(path: Path) -> dict[str, Any]:
+    """As ``read_json``, but the file need not be there: then nothing is set."""
+    return read_json(path) if path.exists() else {}
+
+
 def read_weights(folder: Path) -> dict[str, np.ndarray]:
     """All tensors of a checkpoint folder, float32, without the family's prefix.
 
-    Reads ``model.safetensors``, or the shards that
+    Reads ``model.safetensors``, or else the shards that
     ``model.safetensors.index.json`` lists.
 
     Raises:
         TeacherError: No safetensors file, or one that is damaged or cut short.
     """
     index = folder / "model.safetensors.index.json"
-    if index.exists():
-        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
-    else:
-        shards = ["model.safetensors"]
+    whole = folder / "model.safetensors"
+    shards = [whole] if whole.exists() or not index.exists() else _listed_shards(index)
     weights: dict[str, np.ndarray] = {}
-    for shard in shards:
-        path = folder / shard
-        if not path.exists():
-            hint = ""
-            if (folder / "pytorch_model.bin").exists():
-                hint = "; pytorch_model.bin is a pickle, which is not read: convert it first"
-            raise TeacherError(f"{path} is missing{hint}")
-        weights |= _read_shard(path)
+    for path in shards:
+        weights |= {_plain_name(name): value for name, value in read_tensors(path).items()}
     return weights
 
 
-def _read_shard(path: Path) -> dict[str, np.ndarray]:
+def _listed_shards(index: Path) -> list[Path]:
+    listed = read_json(index).get("weight_map")
+    names = set(listed.values()) if isinstance(listed, dict) else set()
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise TeacherError(
+            f"{index} must map each weight to a file beside it, under 'weight_map'; "
+            "download or copy it again"
+        )
+    return [index.parent / name for name in sorted(names)]
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of one safetensors file, as float32.
+
+    Raises:
+        TeacherError: Missing, damaged or cut short.
+    """
+    if not path.exists():
+        hint = ""
+        if (path.parent / "pytorch_model.bin").exists():
+            hint = "; pytorch_model.bin is a pickle, which is not read: convert it first"
+        raise TeacherError(f"{path} is missing{hint}")
     try:
         # The flax reader knows bfloat16, which numpy's does not.
         with safe_open(path, framework="flax") as file:
             return {
-                _without_prefix(name): np.asarray(file.get_tensor(name), np.float32)
+                name: np.asarray(file.get_tensor(name), np.float32)
                 for name in file.keys()  # noqa: SIM118 - not a mapping
                 if not name.endswith("position_ids")
             }
@@ -158,10 +178,14 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _without_prefix(name: str) -> str:
+def _plain_name(name: str) -> str:
+    """Without the family's prefix, and with today's names for a layer norm's weights."""
     for prefix in ("bert.", "mobilebert."):
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
+        name = name.removeprefix(prefix)
+    # Checkpoints converted from TensorFlow, bert-base-uncased among them.
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        if name.endswith(old):
+            return name.removesuffix(old) + new
     return name
 
 
@@ -169,6 +193,11 @@ def count_parameters(weights: Weights | Mapping[str, tuple[int, ...]]) -> int:
     """Number of scalars in arrays or shapes."""
     shapes = (getattr(value, "shape", value) for value in weights.values())
     return int(sum(np.prod(shape, dtype=np.int64) for shape in shapes))
+
+
+def parameter_count(module: nnx.Module) -> int:
+    """Number of scalars in a module's parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
 
 
 def parameter_bytes(module: nnx.Module) -> int:

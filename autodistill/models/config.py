@@ -20,6 +20,15 @@ class _EncoderConfig:
 
     model_type: ClassVar[str]
     architecture_name: ClassVar[str]
+    sizes: ClassVar[tuple[str, ...]] = (
+        "num_hidden_layers",
+        "hidden_size",
+        "num_attention_heads",
+        "intermediate_size",
+        "vocab_size",
+        "max_position_embeddings",
+        "type_vocab_size",
+    )
 
     num_hidden_layers: int
     hidden_size: int
@@ -33,18 +42,13 @@ class _EncoderConfig:
     pad_token_id: int | None = 0
 
     def __post_init__(self) -> None:
-        for name in (
-            "num_hidden_layers",
-            "hidden_size",
-            "num_attention_heads",
-            "intermediate_size",
-            "vocab_size",
-            "max_position_embeddings",
-            "type_vocab_size",
-        ):
+        for name in self.sizes:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise TeacherError(f"{name} must be a positive integer; got {value!r}")
+        epsilon = self.layer_norm_eps
+        if not isinstance(epsilon, int | float) or not epsilon >= 0:
+            raise TeacherError(f"layer_norm_eps must be a number from 0 on; got {epsilon!r}")
         if self.hidden_act not in ACTIVATIONS:
             raise TeacherError(
                 f"hidden_act must be one of {', '.join(ACTIVATIONS)}; got {self.hidden_act!r}"
@@ -76,12 +80,16 @@ class _EncoderConfig:
         values = {name: raw[name] for name in known if name in raw}
         missing = [
             name
-            for name in ("num_hidden_layers", "hidden_size", "num_attention_heads")
+            for name in (
+                "num_hidden_layers",
+                "hidden_size",
+                "num_attention_heads",
+                "intermediate_size",
+            )
             if name not in values
         ]
         if missing:
-            raise TeacherError(f"config.json lacks {', '.join(missing)}")
-        values.setdefault("intermediate_size", 4 * values["hidden_size"])
+            raise TeacherError(f"the config lacks {', '.join(missing)}")
         return cls(**values)
 
     def to_hugging_face(self, *, masked_lm: bool) -> dict[str, Any]:
@@ -129,6 +137,12 @@ class MobileBertConfig(_EncoderConfig):
 
     model_type: ClassVar[str] = "mobilebert"
     architecture_name: ClassVar[str] = "MobileBert"
+    sizes: ClassVar[tuple[str, ...]] = (
+        *_EncoderConfig.sizes,
+        "embedding_size",
+        "intra_bottleneck_size",
+        "num_feedforward_networks",
+    )
 
     hidden_act: str = "relu"
     embedding_size: int = 128
@@ -147,9 +161,12 @@ class MobileBertConfig(_EncoderConfig):
                 f"normalization_type must be one of {', '.join(NORMALIZATIONS)}; "
                 f"got {self.normalization_type!r}"
             )
-        if self.num_feedforward_networks < 1:
+        own_query = not (self.use_bottleneck_attention or self.key_query_shared_bottleneck)
+        if self.use_bottleneck and own_query and self.attention_width != self.hidden_size:
             raise TeacherError(
-                f"num_feedforward_networks must be positive; got {self.num_feedforward_networks}"
+                "without key_query_shared_bottleneck and use_bottleneck_attention, "
+                f"intra_bottleneck_size must equal hidden_size {self.hidden_size}; "
+                f"got {self.intra_bottleneck_size}"
             )
 
     @property

@@ -33,7 +33,7 @@ class Layers(nnx.Module):
 
     def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
         if isinstance(config, BertConfig):
-            self.layer = nnx.List(
+            self.layer: nnx.List = nnx.List(
                 [BertLayer(config, rngs) for _ in range(config.num_hidden_layers)]
             )
         else:

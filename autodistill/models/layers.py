@@ -39,6 +39,20 @@ def embed(entries: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
     return nnx.Embed(entries, width, embedding_init=_no_value, rngs=rngs)
 
 
+def position_rows(table: nnx.Embed, length: int) -> jax.Array:  # (length, C)
+    """The first rows of a position table.
+
+    Raises:
+        ValueError: ``length`` exceeds the table; jax alone would return NaN.
+    """
+    if length > table.num_embeddings:
+        raise ValueError(
+            f"sequences may have {table.num_embeddings} tokens at most "
+            f"(max_position_embeddings); got {length}"
+        )
+    return table(jnp.arange(length))
+
+
 class NoNorm(nnx.Module):
     """An element-wise affine map in the place of layer norm (MobileBERT, section 3.2)."""
 
@@ -113,9 +127,7 @@ class SelfAttention(nnx.Module):
 class ResidualOutput(nnx.Module):
     """``norm(dense(x) + residual)``."""
 
-    def __init__(
-        self, inner: int, width: int, kind: str, epsilon: float, rngs: nnx.Rngs
-    ) -> None:
+    def __init__(self, inner: int, width: int, kind: str, epsilon: float, rngs: nnx.Rngs) -> None:
         self.dense = linear(inner, width, rngs)
         self.LayerNorm = normalization(kind, width, epsilon, rngs)
 

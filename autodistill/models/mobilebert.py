@@ -17,6 +17,7 @@ from autodistill.models.layers import (
     embed,
     linear,
     normalization,
+    position_rows,
 )
 
 # Two norms of the reference implementation take PyTorch's default epsilon and
@@ -46,10 +47,9 @@ class MobileBertEmbeddings(nnx.Module):
             words = jnp.concatenate([following, words, preceding], axis=-1)
         if self.widen:
             words = self.embedding_transformation(words)
-        positions = jnp.arange(input_ids.shape[1])
         return self.LayerNorm(
             words
-            + self.position_embeddings(positions)
+            + position_rows(self.position_embeddings, input_ids.shape[1])
             + self.token_type_embeddings(token_type_ids)
         )
 
@@ -140,9 +140,7 @@ class MobileBertLayer(nnx.Module):
             [FeedForward(config, rngs) for _ in range(config.num_feedforward_networks - 1)]
         )
 
-    def __call__(
-        self, hidden: jax.Array, bias: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         if self.use_bottleneck:
             query, value, residual = self.bottleneck(hidden)
         else:

@@ -4,12 +4,15 @@ Everything is minimised. Objectives are independent Gaussians; the expectation
 is taken over the same standard normal draws for all proposals, so that their
 values can be compared even where they are small.
 
-Axes: n = proposals, m = objectives, f = points of the front, s = draws.
+Axes: n = proposals, m = objectives, f = points of the front, s = draws,
+k = samples.
 
 References:
     [Emmerich2006] Emmerich, Giannakoglou, Naujoks. Single- and multiobjective
     evolutionary optimization assisted by Gaussian random field metamodels.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from pymoo.indicators.hv import HV
@@ -29,24 +32,30 @@ def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
     return float(HV(ref_point=reference)(inside)) if len(inside) else 0.0
 
 
-def improvement_2d(
-    samples: np.ndarray,  # (k, 2)
-    front: np.ndarray,  # (f, 2), mutually nondominated
-    reference: np.ndarray,  # (2,)
+def improvement(
+    samples: np.ndarray,  # (k, m)
+    front: np.ndarray,  # (f, m)
+    reference: np.ndarray,  # (m,)
 ) -> np.ndarray:  # (k,)
-    """Hypervolume that each sample, on its own, would add to a front of two objectives.
+    """Hypervolume that each sample, on its own, would add to a front.
 
-    The area below the reference that the front leaves free is cut into vertical
-    strips at the front's points; a sample takes its part of each strip.
+    The space below the reference is cut into slabs at the front's points along
+    the first objective. In a slab only the points to its left dominate, whatever
+    the first objective: what a sample adds there is the slab's width right of the
+    sample times what it adds to these points in the other objectives.
     """
     inside = front[(front < reference).all(axis=1)]
+    if samples.shape[1] == 1:
+        return np.clip(min([*inside[:, 0], reference[0]]) - samples[:, 0], 0, None)
     ordered = inside[np.argsort(inside[:, 0])]
-    left = np.concatenate([[-np.inf], ordered[:, 0]])
-    right = np.concatenate([ordered[:, 0], [reference[0]]])
-    ceiling = np.concatenate([[reference[1]], ordered[:, 1]])
-    width = np.clip(right - np.maximum(left, samples[:, :1]), 0, None)  # (k, strips)
-    height = np.clip(ceiling - samples[:, 1:], 0, None)
-    return (width * height).sum(axis=1)
+    edges = np.concatenate([[-np.inf], ordered[:, 0], reference[:1]])
+    total = np.zeros(len(samples))
+    for points, (left, right) in enumerate(pairwise(edges)):
+        width = np.clip(right - np.maximum(left, samples[:, 0]), 0, None)
+        reached = np.flatnonzero(width)  # the others add nothing here
+        height = improvement(samples[reached, 1:], ordered[:points, 1:], reference[1:])
+        total[reached] += width[reached] * height
+    return total
 
 
 def expected_improvement(
@@ -58,12 +67,5 @@ def expected_improvement(
 ) -> np.ndarray:  # (n,)
     """Expected hypervolume improvement [Emmerich2006], by common random draws."""
     samples = mean[:, None, :] + std[:, None, :] * draws[None, :, :]
-    flat = samples.reshape(-1, mean.shape[1])
-    if mean.shape[1] == 2:
-        gains = improvement_2d(flat, front, reference)
-    else:
-        now = hypervolume(front, reference)
-        gains = np.array(
-            [hypervolume(np.vstack([front, point]), reference) - now for point in flat]
-        )
+    gains = improvement(samples.reshape(-1, mean.shape[1]), front, reference)
     return gains.reshape(len(mean), -1).mean(axis=1)

@@ -21,8 +21,8 @@ import numpy as np
 from autodistill.errors import SearchError
 from autodistill.search.acquisition import expected_improvement, nondominated
 from autodistill.search.evolution import evolve
-from autodistill.space import Architecture, SearchSpace
-from predictors import CrossValidation, GPPredictor, select
+from autodistill.space import Architecture, SearchSpace, Value
+from predictors import CrossValidation, GPPredictor, XGBPredictor, select
 
 Features = Callable[[Sequence[Architecture]], np.ndarray]
 Prediction = tuple[np.ndarray, np.ndarray]
@@ -32,6 +32,9 @@ OPTIMISM = 1.0  # standard deviations taken off a prediction inside the evolutio
 POPULATION, GENERATIONS = 64, 25
 DRAWS = 256
 MIN_ROWS_FOR_CHOICE = 6  # below, cross-validation tells nothing: the process serves
+# On 8 to 60 rows as accurate as the default trees, in a quarter of the time: a proposal
+# cross-validates them anew.
+TREES = XGBPredictor(n_trees=60, learning_rate=0.2, n_repeats=2)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ class BayesianSearch:
         excess: Hard limits: by how much each architecture misses them, (n,); at
             most 0 is within. While nothing within is found, the least excess
             is proposed.
-        n_initial: Proposals that fill the space before surrogates are used.
+        n_initial: Evaluations, failures not counted, before surrogates are used;
+            until then proposals fill the space. At least 2.
+
+    Raises:
+        SearchError: An argument is out of range.
 
     Example:
         >>> space = SearchSpace({"width": [1, 2, 3, 4], "depth": [1, 2, 3]})
@@ -79,8 +86,11 @@ class BayesianSearch:
         excess: Callable[[Sequence[Architecture]], np.ndarray] | None = None,
         n_initial: int = 4,
     ) -> None:
-        if n_objectives < 1:
-            raise SearchError(f"n_objectives must be at least 1; got {n_objectives}")
+        for what, value, least in (
+            ("n_objectives", n_objectives, 1), ("seed", seed, 0), ("n_initial", n_initial, 2)
+        ):  # fmt: skip
+            if value < least:
+                raise SearchError(f"{what} must be at least {least}; got {value}")
         self.space, self.n_objectives, self.seed = space, n_objectives, seed
         self.features, self.known = features, dict(known or {})
         self.excess, self.n_initial = excess, n_initial
@@ -97,7 +107,7 @@ class BayesianSearch:
     def tell(
         self, architectures: Sequence[Architecture], values: Sequence[Sequence[float]] | np.ndarray
     ) -> None:
-        """Add evaluations, in any order.
+        """Add evaluations, in any order; all of them, or on an error none.
 
         Args:
             architectures: Members of the space.
@@ -107,22 +117,22 @@ class BayesianSearch:
             SearchError: Wrong shape, an infinite value, or an architecture that
                 the space does not hold or that was told before.
         """
-        rows = np.asarray(values, np.float64)
-        if rows.shape != (len(architectures), self.n_objectives):
-            raise SearchError(
-                f"values must have shape {(len(architectures), self.n_objectives)}; "
-                f"got {rows.shape}"
-            )
+        shape = (len(architectures), self.n_objectives)
+        try:
+            rows = np.array(values, np.float64)  # a copy: the caller may change theirs
+        except (TypeError, ValueError) as error:
+            raise SearchError(f"values must be numbers of shape {shape}; {error}") from error
+        if rows.shape != shape and not (rows.size == shape[0] == 0):
+            raise SearchError(f"values must have shape {shape}; got {rows.shape}")
         if np.isinf(rows).any():
             raise SearchError("values must be finite, or NaN for a failure; got an infinite one")
+        members = self._members(architectures)
         seen = set(self._architectures)
-        for architecture in architectures:
-            if why := self.space.why_invalid(architecture):
-                raise SearchError(f"told an architecture outside the space: {why}")
-            if Architecture(architecture) in seen:
-                raise SearchError(f"told twice: {architecture}; each is evaluated once")
-            seen.add(Architecture(architecture))
-        self._architectures += [Architecture(a) for a in architectures]
+        for member in members:
+            if member in seen:
+                raise SearchError(f"told twice: {member}; each is evaluated once")
+            seen.add(member)
+        self._architectures += members
         self._values += list(rows)
 
     def ask(self, n: int = 1, pending: Sequence[Architecture] = ()) -> list[Architecture]:
@@ -133,36 +143,47 @@ class BayesianSearch:
             pending: Proposed earlier and not yet told; not proposed again.
 
         Raises:
-            SearchError: ``n`` is not positive, or nothing is left to propose.
+            SearchError: ``n`` is not positive, a pending architecture is not of
+                the space, or nothing is left to propose.
         """
         if n < 1:
             raise SearchError(f"n must be at least 1; got {n}")
-        taken = [*self._architectures, *pending]
+        taken = [*self._architectures, *self._members(pending)]
         if len(set(taken)) >= self.space.size:
             raise SearchError(f"the space is exhausted: all {self.space.size} have been proposed")
         step = len(taken)
         rng = np.random.default_rng([self.seed, step])
-        complete = [i for i, row in enumerate(self._values) if np.isfinite(row).all()]
-        if len(complete) < self.n_initial:
+        evaluated, values = self._evaluated()
+        if len(evaluated) < self.n_initial:
             return self._fill(n, taken, rng)
-        return self._improve(n, taken, complete, rng)
+        return self._improve(n, taken, evaluated, values, rng)
 
     def pareto_front(self) -> list[tuple[Architecture, np.ndarray]]:
         """Evaluated architectures that no other dominates, failures left out."""
-        complete = [i for i, row in enumerate(self._values) if np.isfinite(row).all()]
-        front = nondominated(np.array([self._values[i] for i in complete]))
-        return [(self._architectures[complete[i]], self._values[complete[i]]) for i in front]
+        evaluated, values = self._evaluated()
+        return [(evaluated[i], values[i]) for i in nondominated(values)]
 
     def surrogates(self) -> dict[int, Surrogate]:
         """The models of the objectives that are not known, fitted on the history."""
-        complete = [i for i, row in enumerate(self._values) if np.isfinite(row).all()]
-        x = self._describe([self._architectures[i] for i in complete])
-        y = np.array([self._values[i] for i in complete])
+        evaluated, values = self._evaluated()
+        x = self._describe(evaluated)
         return {
-            column: fit_surrogate(x, y[:, column], seed=self.seed)
+            column: fit_surrogate(x, values[:, column], seed=self.seed)
             for column in range(self.n_objectives)
             if column not in self.known
         }
+
+    def _members(self, architectures: Sequence[Mapping[str, Value]]) -> list[Architecture]:
+        for architecture in architectures:
+            if why := self.space.why_invalid(architecture):
+                raise SearchError(f"got an architecture outside the space: {why}")
+        return [Architecture(architecture) for architecture in architectures]
+
+    def _evaluated(self) -> tuple[list[Architecture], np.ndarray]:
+        """What was told, failures left out: n architectures, (n, m) values."""
+        complete = [i for i, row in enumerate(self._values) if np.isfinite(row).all()]
+        values = np.array([self._values[i] for i in complete]).reshape(-1, self.n_objectives)
+        return [self._architectures[i] for i in complete], values
 
     def _describe(self, architectures: Sequence[Architecture]) -> np.ndarray:
         encoded = self.space.encode(architectures)
@@ -173,22 +194,27 @@ class BayesianSearch:
             raise SearchError(
                 f"features must return ({len(encoded)}, d) floats; got {knowledge.shape}"
             )
+        if not np.isfinite(knowledge).all():
+            raise SearchError("features must return finite floats; got NaN or an infinite one")
         return np.hstack([encoded, knowledge])
 
     def _over(self, architectures: Sequence[Architecture]) -> np.ndarray:
         if self.excess is None:
             return np.zeros(len(architectures))
-        return np.asarray(self.excess(architectures), np.float64)
+        over = np.asarray(self.excess(architectures), np.float64)
+        if over.shape != (len(architectures),):
+            raise SearchError(f"excess must return ({len(architectures)},); got {over.shape}")
+        return over
 
     def _fill(
         self, n: int, taken: Sequence[Architecture], rng: np.random.Generator
     ) -> list[Architecture]:
         """Far from all that is taken, within the limits if any drawn one is."""
-        pool = self.space.sample_distinct(1000, rng, exclude=taken)
+        pool = self.space.sample_distinct(max(n, 1000), rng, exclude=taken)
         over = self._over(pool)
         within = np.flatnonzero(over <= 0)
         if len(within) < n:
-            within = np.argsort(over, kind="stable")[: max(n, 1)]
+            within = np.argsort(over, kind="stable")[:n]
         pool = [pool[i] for i in within]
         x = self._describe([*pool, *taken])
         x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
@@ -209,10 +235,10 @@ class BayesianSearch:
         self,
         n: int,
         taken: Sequence[Architecture],
-        complete: Sequence[int],
+        evaluated: Sequence[Architecture],
+        values: np.ndarray,
         rng: np.random.Generator,
     ) -> list[Architecture]:
-        values = np.array([self._values[i] for i in complete])
         surrogates = self.surrogates()
 
         def predict(architectures: Sequence[Architecture]) -> Prediction:
@@ -231,7 +257,7 @@ class BayesianSearch:
             mean, std = predict(architectures)
             return mean - OPTIMISM * std
 
-        parents = [self._architectures[complete[i]] for i in nondominated(values)]
+        parents = [evaluated[i] for i in nondominated(values)]
         found = evolve(
             self.space,
             optimistic,
@@ -281,10 +307,18 @@ class BayesianSearch:
         return [pool[i] for i in chosen]
 
 
-def fit_surrogate(x: np.ndarray, y: np.ndarray, *, seed: int, log_target: bool = False) -> Surrogate:
+def fit_surrogate(
+    x: np.ndarray,  # (n, d)
+    y: np.ndarray,  # (n,)
+    *,
+    seed: int,
+    log_target: bool = False,
+) -> Surrogate:
     """The better of a Gaussian process and boosted trees on these rows."""
     if len(y) < MIN_ROWS_FOR_CHOICE:
         model = GPPredictor(log_target=log_target, random_state=seed).fit(x, y)
         return Surrogate(model, "gp", {})
-    chosen = select(x, y, log_target=log_target, random_state=seed)
+    chosen = select(
+        x, y, log_target=log_target, random_state=seed, candidates={"gp": GPPredictor(), "xgb": TREES}
+    )
     return Surrogate(chosen.predictor, chosen.name, chosen.scores)

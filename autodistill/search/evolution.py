@@ -33,7 +33,9 @@ class _Choices(Problem):
         )
         self._space, self._score, self._excess = space, score, excess
 
-    def _evaluate(self, x: np.ndarray, out: dict[str, np.ndarray], *_: object, **__: object) -> None:
+    def _evaluate(
+        self, x: np.ndarray, out: dict[str, np.ndarray], *_: object, **__: object
+    ) -> None:
         found = [self._space.from_indices(row) for row in np.round(x).astype(int)]
         valid = [i for i, architecture in enumerate(found) if architecture is not None]
         values = np.full((len(found), self.n_obj), 1e6)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,8 @@ class Architecture(Mapping[str, Value]):
     """An immutable, hashable mapping of field to value.
 
     Fields carry Hugging Face's config names where the space is one of encoders.
-    Two architectures are equal when their fields and values are.
+    Two architectures are equal when their fields and values are; 8 is 8.0, but
+    True is not 1.
 
     Example:
         >>> a = Architecture({"num_hidden_layers": 4, "hidden_size": 256})
@@ -22,7 +24,7 @@ class Architecture(Mapping[str, Value]):
         (256, True)
     """
 
-    __slots__ = ("_hash", "_values")
+    __slots__ = ("_key", "_values")
 
     def __init__(self, values: Mapping[str, Value] | None = None, **fields: Value) -> None:
         merged = {**(values or {}), **fields}
@@ -30,7 +32,8 @@ class Architecture(Mapping[str, Value]):
             raise SpaceError("an architecture needs at least one field; got none")
         plain = {name: _plain(name, value) for name, value in merged.items()}
         self._values = {name: plain[name] for name in sorted(plain)}
-        self._hash = hash(tuple(self._values.items()))
+        # No hash is kept: a pickled one would be wrong in another process.
+        self._key = tuple((name, type(v) is bool, v) for name, v in self._values.items())
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -42,11 +45,11 @@ class Architecture(Mapping[str, Value]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Architecture):
-            return self._values == other._values
+            return self._key == other._key
         return NotImplemented
 
     def __repr__(self) -> str:
@@ -64,7 +67,7 @@ class Architecture(Mapping[str, Value]):
 
 
 def _plain(name: str, value: Any) -> Value:
-    """Python's own scalar for a value that may come from numpy or YAML."""
+    """Python's own scalar for a value that may come from numpy or YAML; 8 for 8.0."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     if not isinstance(name, str) or not isinstance(value, int | float | str | bool):
@@ -72,4 +75,6 @@ def _plain(name: str, value: Any) -> Value:
             "an architecture maps names to numbers, strings or booleans; "
             f"got {name!r}: {value!r} ({type(value).__name__})"
         )
-    return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpaceError(f"{name} must be finite; got {value!r}")
+    return int(value) if isinstance(value, float) and value.is_integer() else value

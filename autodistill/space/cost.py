@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autodistill.models.config import BertConfig
 from autodistill.space.architecture import Value
 from autodistill.space.families import encoder_config
-
-POSITIONS = 512
-SEGMENTS = 2
 
 FEATURES = (
     "log_encoder_parameters",
@@ -64,15 +62,15 @@ def encoder_cost(architecture: Mapping[str, Value], *, family: str, vocab_size: 
     """
     config = encoder_config(architecture, family=family, vocab_size=vocab_size)
     hidden, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    tables = (POSITIONS + SEGMENTS) * hidden + 2 * hidden
-    if family == "bert":
+    tables = (config.max_position_embeddings + config.type_vocab_size) * hidden + 2 * hidden
+    if isinstance(config, BertConfig):
         products = 4 * hidden * hidden + 2 * hidden * inner
         biases = 4 * hidden + inner + hidden
         norms = 4 * hidden
         embedding = vocab_size * hidden + tables
         block, widening, depth = products + biases + norms, 0, 6
     else:
-        narrow, stack = config.attention_width, config.num_feedforward_networks  # type: ignore[union-attr]
+        narrow, stack = config.attention_width, config.num_feedforward_networks
         width = config.embedding_width
         # two bottlenecks in; query and key; value from the hidden width; output;
         # the stack; one bottleneck out

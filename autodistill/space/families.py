@@ -1,17 +1,17 @@
 """The encoder families that a space can be of: their fields, defaults and rules."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from autodistill.errors import SpaceError
 from autodistill.models.config import (
     ACTIVATIONS,
+    FAMILIES,
     NORMALIZATIONS,
-    BertConfig,
     EncoderConfig,
     MobileBertConfig,
 )
-from autodistill.space.architecture import Architecture, Value
+from autodistill.space.architecture import Value
 from autodistill.space.rules import Rule
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ EMBEDDING_FITS_HEAD = Rule(
     lambda embedding, hidden: embedding <= hidden,
     "under a masked-LM head embedding_size must not exceed hidden_size",
 )
+DEFAULT_EMBEDDING_FITS_HEAD = Rule(
+    ("hidden_size",),
+    lambda hidden: MobileBertConfig.embedding_size <= hidden,
+    "under a masked-LM head hidden_size must not be below the default embedding_size of "
+    f"{MobileBertConfig.embedding_size}",
+)
 
 
 def family_rules(
@@ -54,13 +60,9 @@ def family_rules(
     """
     if family is None:
         return ()
-    if family not in REQUIRED_FIELDS:
-        raise SpaceError(f"family must be one of {', '.join(REQUIRED_FIELDS)}; got {family!r}")
-    known = (*REQUIRED_FIELDS[family], *OPTIONAL_FIELDS[family])
-    if unknown := sorted(set(choices) - set(known)):
-        raise SpaceError(f"unknown fields {unknown} for {family}; it has {', '.join(known)}")
-    if missing := sorted(set(REQUIRED_FIELDS[family]) - set(choices)):
-        raise SpaceError(f"a {family} space must give choices for {', '.join(missing)}")
+    if family not in FAMILIES:
+        raise SpaceError(f"family must be one of {', '.join(FAMILIES)}; got {family!r}")
+    _check_fields(choices, family)
     for field, values in choices.items():
         _check_values(field, values)
     width = "intra_bottleneck_size" if family == "mobilebert" else "hidden_size"
@@ -95,14 +97,19 @@ def for_masked_lm(space: "SearchSpace") -> "SearchSpace":
 
     Hugging Face's MobileBERT head cannot hold an embedding wider than the
     hidden states; BERT's always fits.
+
+    Raises:
+        SpaceError: Nothing is left, or the baseline is not.
     """
-    if "embedding_size" not in space.choices or EMBEDDING_FITS_HEAD in space.rules:
+    if space.family != "mobilebert":
         return space
-    return space.with_rule(EMBEDDING_FITS_HEAD)
+    chosen = "embedding_size" in space.choices
+    rule = EMBEDDING_FITS_HEAD if chosen else DEFAULT_EMBEDDING_FITS_HEAD
+    return space if rule in space.rules else space.with_rule(rule)
 
 
 def encoder_config(
-    architecture: Architecture,
+    architecture: Mapping[str, Value],
     *,
     family: str,
     vocab_size: int,
@@ -112,18 +119,24 @@ def encoder_config(
     """The config of an encoder with this architecture.
 
     Raises:
-        SpaceError: A field the family does not have, or an unknown family.
+        SpaceError: An unknown family, or fields that it does not have or that
+            are missing.
+        TeacherError: Values that no config accepts.
     """
-    classes = {"bert": BertConfig, "mobilebert": MobileBertConfig}
-    known = (*REQUIRED_FIELDS.get(family, ()), *OPTIONAL_FIELDS.get(family, ()))
-    if family not in classes or (unknown := sorted(set(architecture) - set(known))):
-        raise SpaceError(
-            f"cannot build a {family!r} encoder from {architecture.to_dict()}: "
-            + (f"unknown fields {unknown}" if family in classes else "unknown family")
-        )
-    return classes[family](
-        **architecture.to_dict(),  # type: ignore[arg-type]
+    if family not in FAMILIES:
+        raise SpaceError(f"family must be one of {', '.join(FAMILIES)}; got {family!r}")
+    _check_fields(architecture, family)
+    return FAMILIES[family](
+        **dict(architecture),  # type: ignore[arg-type]  # checked by the config
         vocab_size=vocab_size,
         max_position_embeddings=max_position_embeddings,
         pad_token_id=pad_token_id,
     )
+
+
+def _check_fields(given: Iterable[str], family: str) -> None:
+    known = (*REQUIRED_FIELDS[family], *OPTIONAL_FIELDS[family])
+    if unknown := sorted(set(given) - set(known)):
+        raise SpaceError(f"unknown fields {unknown} for {family}; it has {', '.join(known)}")
+    if missing := sorted(set(REQUIRED_FIELDS[family]) - set(given)):
+        raise SpaceError(f"{family} needs values for {', '.join(missing)}")

@@ -8,8 +8,8 @@ architectures, the size is exact, and nothing invalid can come out.
 Axes: n = architectures, d = encoded columns.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -80,12 +80,12 @@ class SearchSpace:
             raise SpaceError(f"unknown space {name!r}; the presets are {', '.join(PRESETS)}")
         return cls(**PRESETS[name], name=name)
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
+    @staticmethod
+    def from_yaml(path: str | Path) -> "SearchSpace":
         """A space from a file; see ``space_file.py`` for the format."""
         from autodistill.space.space_file import read_space_file
 
-        return cls(**read_space_file(Path(path)))
+        return read_space_file(Path(path))
 
     def with_rule(self, rule: Rule) -> "SearchSpace":
         """The same space under one more condition.
@@ -93,12 +93,11 @@ class SearchSpace:
         Raises:
             SpaceError: The rule forbids everything, or the baseline.
         """
-        own = self.rules[len(family_rules(self.family, self.choices)) :]
         return SearchSpace(
             self.choices,
             family=self.family,
             baseline=self.baseline,
-            rules=(*own, rule),
+            rules=(*self.extra_rules, rule),
             name=self.name,
         )
 
@@ -106,6 +105,11 @@ class SearchSpace:
     def fields(self) -> tuple[str, ...]:
         """Field names, in the order given."""
         return tuple(self.choices)
+
+    @property
+    def extra_rules(self) -> tuple[Rule, ...]:
+        """Rules on top of the family's."""
+        return self.rules[len(family_rules(self.family, self.choices)) :]
 
     @cached_property
     def size(self) -> int:
@@ -138,12 +142,7 @@ class SearchSpace:
         picks = {f: rng.integers(len(self.choices[f]), size=n) for f in self._free_fields}
         rows = rng.integers(len(self._joint), size=n)
         return [
-            Architecture(
-                {
-                    **dict(zip(self._joint_fields, self._joint[rows[i]], strict=True)),
-                    **{f: self.choices[f][picks[f][i]] for f in self._free_fields},
-                }
-            )
+            self._member(self._joint[rows[i]], [self.choices[f][picks[f][i]] for f in picks])
             for i in range(n)
         ]
 
@@ -167,16 +166,19 @@ class SearchSpace:
     def enumerate(self) -> list[Architecture]:
         """All valid architectures; meant for small spaces."""
         free = [self.choices[f] for f in self._free_fields]
-        return [
-            Architecture(
-                {
-                    **dict(zip(self._joint_fields, joint, strict=True)),
-                    **dict(zip(self._free_fields, rest, strict=True)),
-                }
-            )
-            for joint in self._joint
-            for rest in product(*free)
-        ]
+        return [self._member(joint, rest) for joint in self._joint for rest in product(*free)]
+
+    def nearest(self, distance: Callable[[str, Value], float]) -> Architecture:
+        """The member for which the sum of ``distance(field, value)`` is least.
+
+        Of several the first, in the order of the choices.
+        """
+
+        def total(joint: Sequence[Value]) -> float:
+            return sum(distance(f, v) for f, v in zip(self._joint_fields, joint, strict=True))
+
+        free = [min(self.choices[f], key=partial(distance, f)) for f in self._free_fields]
+        return self._member(min(self._joint, key=total), free)
 
     def to_indices(self, architectures: Sequence[Mapping[str, Value]]) -> np.ndarray:
         """Position of each value among its field's choices, (n, fields) integers.
@@ -184,18 +186,29 @@ class SearchSpace:
         Raises:
             SpaceError: An architecture is not in the space.
         """
-        rows = np.empty((len(architectures), len(self.choices)), np.int64)
+        rows = []
         for i, architecture in enumerate(architectures):
             if why := self.why_invalid(architecture):
                 raise SpaceError(f"architecture {i} is not in the space: {why}")
-            rows[i] = [_index(v, architecture[f]) for f, v in self.choices.items()]
-        return rows
+            rows.append([_index(v, architecture[f]) for f, v in self.choices.items()])
+        return np.array(rows, np.int64).reshape(len(rows), len(self.choices))
 
     def from_indices(self, row: Sequence[int] | np.ndarray) -> Architecture | None:
         """The architecture at these positions; ``None`` if a rule forbids it."""
         values = {f: v[int(i)] for (f, v), i in zip(self.choices.items(), row, strict=True)}
         architecture = Architecture(values)
         return None if self.why_invalid(architecture) else architecture
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what ``encode`` returns, (d,)."""
+        names: list[str] = []
+        for field, values in self.choices.items():
+            if len(values) <= 2 or _is_ordered(values):
+                names.append(field)
+            else:
+                names.extend(f"{field}={value}" for value in values)
+        return tuple(names)
 
     def encode(self, architectures: Sequence[Mapping[str, Value]]) -> np.ndarray:
         """Numbers for a model, (n, d): ranks in [0, 1] and one-hot categories."""
@@ -217,6 +230,10 @@ class SearchSpace:
             "rules": [rule.reason for rule in self.rules],
             "baseline": self.baseline.to_dict() if self.baseline else None,
         }
+
+    def _member(self, joint: Sequence[Value], free: Sequence[Value]) -> Architecture:
+        fields = (*self._joint_fields, *self._free_fields)
+        return Architecture(dict(zip(fields, (*joint, *free), strict=True)))
 
     def _allowed_combinations(self) -> tuple[tuple[str, ...], list[tuple[Value, ...]]]:
         named = {f for rule in self.rules for f in rule.fields}
@@ -259,4 +276,4 @@ def _checked(field: str, values: Sequence[Value]) -> tuple[Value, ...]:
     plain = tuple(Architecture({field: value})[field] for value in values)
     if len(set(map(repr, plain))) < len(plain):
         raise SpaceError(f"{field} names a choice twice: {list(values)}")
-    return tuple(sorted(plain)) if _is_ordered(plain) else plain  # type: ignore[type-var]
+    return tuple(sorted(plain)) if _is_ordered(plain) else plain

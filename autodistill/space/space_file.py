@@ -13,74 +13,67 @@
       ...
 """
 
+from math import log
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from autodistill.errors import SpaceError
+from autodistill.space.architecture import Architecture
+from autodistill.space.presets import PRESETS
+from autodistill.space.space import SearchSpace
 
 _KEYS = ("family", "name", "choices", "baseline")
 
 
-def read_space_file(path: Path) -> dict[str, Any]:
-    """The arguments of ``SearchSpace`` from a file.
+def read_space_file(path: Path) -> SearchSpace:
+    """The space that a file describes.
 
     Raises:
-        SpaceError: The file is missing, no YAML, or has unknown keys.
+        SpaceError: The file is missing, no YAML or has unknown keys, or the
+            space is not valid; the message names the file.
     """
+    arguments = _read_arguments(path)
+    try:
+        space = SearchSpace(**arguments)
+        if space.baseline is None and space.family is not None:
+            space = SearchSpace(**arguments | {"baseline": nearest_to_mobilebert(space)})
+    except SpaceError as error:
+        raise SpaceError(f"{path}: {error}") from error
+    return space
+
+
+def _read_arguments(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpaceError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise SpaceError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("choices"), dict):
         raise SpaceError(f"{path} must be a mapping with the key 'choices'; see --help")
     if unknown := sorted(set(map(str, raw)) - set(_KEYS)):
         raise SpaceError(f"{path} has unknown keys {unknown}; known are {', '.join(_KEYS)}")
+    for key in ("family", "name"):
+        if key in raw and not isinstance(raw[key], str):
+            raise SpaceError(f"{path}: {key} must be text; got {raw[key]!r}")
     if not isinstance(raw.get("baseline", {}), dict):
         raise SpaceError(f"{path}: baseline must be a mapping of field to value")
-    arguments: dict[str, Any] = {"name": path.stem, **raw}
-    if "baseline" not in raw and raw.get("family") is not None:
-        arguments["baseline"] = nearest_to_mobilebert(raw["family"], raw["choices"])
-    return arguments
+    return {"name": path.stem, **raw}
 
 
-def nearest_to_mobilebert(family: str, choices: dict[str, Any]) -> dict[str, Any] | None:
-    """The member whose relative place in each range is nearest to MobileBERT's.
+def nearest_to_mobilebert(space: SearchSpace) -> Architecture:
+    """The member of a space of encoders that is nearest to MobileBERT's shape.
 
-    Each value of the family's reference shape is moved to the choice that is
-    nearest by ratio; combinations that the rules forbid are passed over.
+    Numbers differ by the logarithm of their ratio, categories by one; the sum
+    over the fields is least.
     """
-    from autodistill.space.presets import PRESETS
-    from autodistill.space.space import SearchSpace
+    assert space.family is not None, "only encoders are near MobileBERT"
+    reference = PRESETS[space.family]["baseline"]
 
-    if family not in PRESETS:
-        return None  # the space itself reports the family
-    space = SearchSpace(choices, family=family)
-    reference = PRESETS[family]["baseline"]
+    def distance(field: str, value: Any) -> float:
+        wanted = reference[field]
+        return value != wanted if isinstance(wanted, str) else abs(log(value / wanted))
 
-    def distance(architecture: Any) -> float:
-        total = 0.0
-        for field, value in architecture.items():
-            wanted = reference[field]
-            if isinstance(wanted, str):
-                total += value != wanted
-            else:
-                total += abs(_log_ratio(value, wanted))
-        return total
-
-    joint = [dict(zip(space._joint_fields, row, strict=True)) for row in space._joint]
-    best = min(joint, key=distance)
-    free = {
-        field: min(space.choices[field], key=lambda v, f=field: distance({f: v}))
-        for field in space._free_fields
-    }
-    return {**best, **free}
-
-
-def _log_ratio(value: float, wanted: float) -> float:
-    from math import log
-
-    return log(value / wanted)
+    return space.nearest(distance)

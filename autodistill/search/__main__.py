@@ -1,0 +1,173 @@
+"""``python -m autodistill.search``: find students that are good and fast on one target."""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from autodistill.errors import ArgumentError, AutoDistillError
+from autodistill.space import SearchSpace
+from autodistill.space.presets import PRESETS
+from predictors.errors import PredictorError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Search for students of a teacher that are good and fast on one target.
+
+    Times random students on the target, then proposes, measures and really
+    distils one student after the other, and leaves the best, with a report, in
+    the run folder. Stop it with Ctrl-C at any time: the same command goes on.
+
+    Examples:
+
+      python -m autodistill.search --budget 8
+
+      python -m autodistill.search --budget 2h --teacher my-encoder/ --corpus texts/
+
+      python -m autodistill.search --budget 20 --max-latency-ms 3 --space my-space.yaml
+    """
+
+    budget: str = "8"
+    """Students to distil (8), or a time for the whole command (90s, 30m, 2h)."""
+    teacher: Path | None = None
+    """Hugging Face BERT or MobileBERT checkpoint, or sentence-transformers folder. Default: the
+    MiniLM sentence encoder of the demo extra."""
+    corpus: tuple[Path, ...] = ()
+    """Text files, folders, .gz, or .jsonl with a text field. Default: the English documentation of
+    Python and its scientific packages."""
+    space: str = "mobilebert-mini"
+    """A preset (mobilebert-mini, mobilebert, bert-mini, bert) or a YAML file."""
+    target: str = "local"
+    """What latency is measured on: local, cpu, gpu, tpu; cpu-roofline estimates it."""
+    max_latency_ms: float | None = None
+    """Hard limit on the measured latency."""
+    max_params: int | None = None
+    """Hard limit on the number of weights, word embeddings included."""
+    batch_size: int = 1
+    """Passages per call when latency is measured."""
+    sequence_length: int = 128
+    """Tokens per passage when latency is measured."""
+    dtype: str = "float32"
+    """Of the weights when latency is measured: float32 or bfloat16."""
+    steps: int = 320
+    """Training steps of each student, 1,024 tokens each."""
+    samples: int = 24
+    """Random architectures measured before the search begins."""
+    seed: int = 0
+    """Fixes all that is random."""
+    run_dir: Path | None = None
+    """Where everything is kept. Default: a folder under runs/ named after the settings."""
+    cache_dir: Path = field(
+        default_factory=lambda: Path(
+            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        ) / "autodistill"
+    )
+    """Tokenised text and teacher outputs, shared by all runs."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 is success, 2 bad input, 130 interrupted."""
+    arguments = tyro.cli(Arguments, args=argv, prog="python -m autodistill.search")
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        search(arguments, console)
+    except (AutoDistillError, PredictorError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
+        return 2
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command with the same --run-dir goes on from here")
+        return 130
+    return 0
+
+
+def search(arguments: Arguments, console: Console) -> None:
+    """Resolve the arguments and run; cheap checks come before anything slow."""
+    from autodistill.search.budget import Budget
+
+    budget = Budget.parse(arguments.budget)
+    space = load_space(arguments.space)
+    # jax and the models load here, after what can be refused without them
+    from autodistill.distill.flash import FlashSettings
+    from autodistill.profiler import Workload, get_target
+    from autodistill.search.limits import Limits
+    from autodistill.search.materials import TextSettings
+    from autodistill.search.progress import Display
+    from autodistill.search.run import Search
+    from autodistill.search.settings import SearchSettings
+    from autodistill.space.families import for_masked_lm
+    from autodistill.teacher import TeacherKind, demo_teacher_folder, load_teacher
+
+    _check_positive(arguments)
+    limits = Limits(arguments.max_latency_ms, arguments.max_params)
+    workload = Workload(arguments.batch_size, arguments.sequence_length, arguments.dtype)
+    target = get_target(arguments.target)
+    teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+    if teacher.kind is TeacherKind.MASKED_LM:
+        space = for_masked_lm(space)
+    text = TextSettings(corpus=tuple(arguments.corpus))
+    settings = SearchSettings(
+        budget=budget,
+        teacher=teacher,
+        space=space,
+        target=target,
+        workload=workload,
+        limits=limits,
+        text=text,
+        flash=FlashSettings(steps=arguments.steps, seed=arguments.seed),
+        run_dir=Path("runs"),
+        cache_dir=arguments.cache_dir,
+        samples=arguments.samples,
+        corpus_key=text.corpus_key(),
+    )
+    run_dir = arguments.run_dir or Path("runs") / _run_name(settings.identity())
+    settings = replace(settings, run_dir=run_dir)
+    with Display(console) as display:
+        display.say(f"[bold]run[/]       {run_dir}")
+        Search(settings, display).run()
+
+
+def load_space(name: str) -> SearchSpace:
+    """A preset, or a YAML file.
+
+    Raises:
+        SpaceError: Neither, or a file that does not hold a space.
+        ArgumentError: The space is not one of encoders.
+    """
+    if name not in PRESETS and (name.endswith((".yaml", ".yml")) or Path(name).exists()):
+        space = SearchSpace.from_yaml(name)
+    else:
+        space = SearchSpace.preset(name)
+    if space.family is None:
+        raise ArgumentError(f"{name}: the space must name its family, bert or mobilebert")
+    return space
+
+
+def _check_positive(arguments: Arguments) -> None:
+    for name, least in (("steps", 1), ("samples", 4), ("seed", 0)):
+        value = getattr(arguments, name)
+        if value < least:
+            raise ArgumentError(f"--{name} must be at least {least}; got {value}")
+
+
+def _run_name(identity: dict[str, object]) -> str:
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
+    teacher, space, target = identity["teacher"], identity["space"], identity["target"]
+    parts = [teacher["name"], space["name"], target["name"], digest.hexdigest()[:6]]  # type: ignore[index]
+    return "-".join(str(part).replace("/", "_") for part in parts)
+
+
+def _plain(text: str) -> str:
+    """Text that rich does not take for markup."""
+    return text.replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Latency in the search: the table, the model fitted on it, and what it predicts.
+
+Axes: n = architectures, d = columns.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autodistill.errors import TargetError
+from autodistill.profiler import TableBuilder
+from autodistill.search.designer import Surrogate, fit_surrogate
+from autodistill.space import Architecture, SearchSpace
+from predictors import save
+
+Describe = Callable[[Sequence[Architecture]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """Latency of any architecture of the space, from the table as it stood."""
+
+    surrogate: Surrogate
+    describe: Describe
+    rows: int
+
+    def __call__(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[np.ndarray, np.ndarray]:  # (n,), (n,)
+        """Predicted latency and its standard deviation, in ms."""
+        predictor = self.surrogate.predictor
+        return predictor.predict(self.describe(architectures), return_std=True)  # type: ignore[attr-defined, no-any-return]
+
+    def save(self, path: Path, *, columns: Sequence[str], target: str) -> None:
+        """Keep the model as a file that ``predictors.load`` reads."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(self.surrogate.predictor, path, columns=list(columns), target=target)  # type: ignore[arg-type]
+
+
+def fit_latency(builder: TableBuilder, describe: Describe, *, seed: int) -> LatencyModel:
+    """The better of both kinds of model on the measured rows.
+
+    Raises:
+        TargetError: Nothing could be measured.
+    """
+    rows = builder.rows().measured
+    if len(rows) < 2:
+        failed = [row.error for row in builder.rows().rows if row.error]
+        raise TargetError(
+            f"only {len(rows)} architectures could be measured on {builder.target.name}; "
+            f"the first failure: {failed[0] if failed else 'none recorded'}"
+        )
+    x = describe([Architecture(row.architecture) for row in rows])
+    y = np.array([row.latency_ms for row in rows])
+    return LatencyModel(fit_surrogate(x, y, seed=seed, log_target=True), describe, len(rows))
+
+
+def profile_sample(space: SearchSpace, count: int, *, seed: int, first: Sequence[Architecture]
+                   ) -> list[Architecture]:
+    """The given architectures, then random ones of the space, all different."""
+    first = list(dict.fromkeys(first))
+    rng = np.random.default_rng([seed, 1])
+    return first + space.sample_distinct(max(count - len(first), 0), rng, exclude=first)

@@ -1,0 +1,436 @@
+"""Ask and tell: what may be told, what is proposed, and whether it is any good."""
+
+import numpy as np
+import pytest
+
+from autodistill.errors import SearchError
+from autodistill.search import BayesianSearch
+from autodistill.search.acquisition import hypervolume
+from autodistill.search.designer import Surrogate, fit_surrogate
+from autodistill.space import Architecture, Rule, SearchSpace
+from predictors import GPPredictor
+
+SPACE = SearchSpace(
+    {
+        "depth": [1, 2, 3, 4, 5, 6],
+        "width": [1, 2, 3, 4, 5, 6],
+        "heads": [1, 2, 3, 4],
+        "act": ["relu", "gelu", "silu"],
+    },
+    rules=[Rule(("width", "heads"), lambda width, heads: width >= heads, "width >= heads")],
+)
+
+
+def evaluate(architectures):
+    """Smooth and at odds with each other: an error and a price."""
+    rows = []
+    for a in architectures:
+        size = a["depth"] / 6 + a["width"] / 6
+        error = np.exp(-size) + 0.05 * abs(a["heads"] - 3) + 0.1 * (a["act"] == "relu")
+        price = 0.2 * size**2 + 0.02 * a["heads"] + 0.05 * (a["act"] == "silu")
+        rows.append((error, price))
+    return np.array(rows).reshape(-1, 2)
+
+
+def told(n, *, seed=0, **arguments):
+    """A search that has asked and been told ``n`` times."""
+    search = BayesianSearch(SPACE, seed=seed, **arguments)
+    for _ in range(n):
+        candidates = search.ask()
+        search.tell(candidates, evaluate(candidates))
+    return search
+
+
+# -- what is proposed --------------------------------------------------------
+
+
+def test_proposals_are_members_and_never_repeat(quick):
+    search = BayesianSearch(SPACE, seed=0)
+    seen = []
+    for n in (1, 3, 4, 1, 5, 2):
+        candidates = search.ask(n)
+        assert len(candidates) == n
+        assert all(isinstance(a, Architecture) for a in candidates)
+        assert all(a in SPACE for a in candidates)
+        seen += candidates
+        assert len(set(seen)) == len(seen)
+        search.tell(candidates, evaluate(candidates))
+
+
+def test_a_proposal_is_a_function_of_space_history_and_seed(quick):
+    search = told(7)
+    history = [candidate for n in range(7) for candidate in told(n).ask()]
+    assert len(set(history)) == 7
+    next_ones = search.ask(3)
+    assert search.ask(3) == next_ones  # asking changes nothing
+    at_once, one_by_one = BayesianSearch(SPACE, seed=0), BayesianSearch(SPACE, seed=0)
+    at_once.tell(history, evaluate(history))
+    for candidate in history:
+        one_by_one.tell([dict(candidate)], evaluate([candidate]).tolist())
+    assert at_once.ask(3) == one_by_one.ask(3) == next_ones
+
+
+def test_seeds_differ(quick):
+    assert BayesianSearch(SPACE, seed=0).ask(4) != BayesianSearch(SPACE, seed=1).ask(4)
+    assert told(6, seed=0).ask(4) != told(6, seed=1).ask(4)
+
+
+def test_the_first_proposals_spread_over_the_space():
+    """Wider apart than random ones: least distance between any two of eight."""
+
+    def least_distance(architectures):
+        x = SPACE.encode(architectures)
+        distances = np.linalg.norm(x[:, None] - x[None], axis=-1)
+        return distances[np.triu_indices(len(x), 1)].min()
+
+    spread = least_distance(BayesianSearch(SPACE, seed=0, n_initial=8).ask(8))
+    rng = np.random.default_rng(0)
+    by_chance = [least_distance(SPACE.sample_distinct(8, rng)) for _ in range(200)]
+    assert spread > np.max(by_chance)
+
+
+def test_the_first_proposal_is_in_the_middle():
+    space = SearchSpace({"a": list(range(9)), "b": list(range(9))})
+    assert BayesianSearch(space, seed=0).ask() == [Architecture(a=4, b=4)]
+
+
+def test_pending_proposals_are_not_proposed_again(quick):
+    for search in (BayesianSearch(SPACE, seed=0), told(6)):
+        first = search.ask(3)
+        second = search.ask(3, pending=first)
+        assert not set(first) & set(second)
+        assert not set(second) & set(search.ask(3, pending=[dict(a) for a in second]))
+
+
+def test_a_large_ask_is_answered_in_full():
+    space = SearchSpace({"a": list(range(60)), "b": list(range(60))})
+    candidates = BayesianSearch(space, seed=0).ask(1500)
+    assert len(set(candidates)) == 1500
+
+
+# -- the end of a space ------------------------------------------------------
+
+
+def test_a_small_space_is_exhausted_without_a_repeat(quick):
+    space = SearchSpace({"a": [1, 2, 3, 4], "b": [False, True]})
+    search = BayesianSearch(space, seed=0)
+    seen = []
+    while not search.is_exhausted:
+        candidates = search.ask(3)  # eight members: three, three, and the two that are left
+        seen.append(len(candidates))
+        search.tell(candidates, [[a["a"], -a["a"] * (1 + a["b"])] for a in candidates])
+    assert seen == [3, 3, 2]
+    with pytest.raises(SearchError, match="exhausted: all 8 have been proposed"):
+        search.ask()
+
+
+def test_pending_proposals_exhaust_a_space_too():
+    space = SearchSpace({"a": [1, 2, 3]})
+    search = BayesianSearch(space, seed=0)
+    first = search.ask(2)
+    assert len(search.ask(5, pending=first)) == 1
+    assert not search.is_exhausted
+    with pytest.raises(SearchError, match="exhausted"):
+        search.ask(1, pending=space.enumerate())
+
+
+def test_a_space_of_one_point():
+    search = BayesianSearch(SearchSpace({"a": [7]}), seed=0)
+    assert search.ask(3) == [Architecture(a=7)]
+    search.tell([{"a": 7}], [[1.0, 2.0]])
+    assert search.is_exhausted
+    assert [dict(a) for a, _ in search.pareto_front()] == [{"a": 7}]
+    with pytest.raises(SearchError, match="exhausted"):
+        search.ask()
+
+
+# -- failures ----------------------------------------------------------------
+
+
+def test_failures_are_kept_and_not_proposed_again(quick):
+    search = BayesianSearch(SPACE, seed=0)
+    failed = set()
+    for step in range(16):
+        (candidate,) = search.ask()
+        assert candidate not in failed
+        values = evaluate([candidate])
+        if step < 10 or step % 2:  # the first ten fail, and then every other
+            values[0, step % 2] = np.nan  # one missing value is a failure as a whole
+            failed.add(candidate)
+        search.tell([candidate], values)
+    assert len(failed) == 13
+    assert not failed & {a for a, _ in search.pareto_front()}
+
+
+def test_when_all_fail_there_is_no_front():
+    search = BayesianSearch(SPACE, seed=0)
+    candidates = search.ask(3)
+    search.tell(candidates, np.full((3, 2), np.nan))
+    assert search.pareto_front() == []
+    assert len(search.ask(3)) == 3
+
+
+def test_a_space_in_which_all_fail_is_exhausted():
+    space = SearchSpace({"a": [1, 2, 3]})
+    search = BayesianSearch(space, seed=0)
+    search.tell(space.enumerate(), np.full((3, 2), np.nan))
+    assert search.is_exhausted
+
+
+# -- what may be told --------------------------------------------------------
+
+MEMBER = {"depth": 1, "width": 1, "heads": 1, "act": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("architectures", "values", "message"),
+    [
+        ([MEMBER], [1.0, 2.0], r"shape \(1, 2\); got \(2,\)"),
+        ([MEMBER], [[1.0]], r"shape \(1, 2\); got \(1, 1\)"),
+        ([MEMBER], [[1.0, 2.0], [1.0, 2.0]], r"shape \(1, 2\); got \(2, 2\)"),
+        ([MEMBER], [], r"shape \(1, 2\); got \(0,\)"),
+        ([], [[1.0, 2.0]], r"shape \(0, 2\); got \(1, 2\)"),
+        ([MEMBER, MEMBER], [[1.0, 2.0], [1.0]], r"must be numbers of shape \(2, 2\)"),
+        ([MEMBER], [["fast", 2.0]], r"must be numbers of shape \(1, 2\)"),
+        ([MEMBER], [[np.inf, 2.0]], "finite, or NaN for a failure; got an infinite one"),
+        ([MEMBER], [[-np.inf, np.nan]], "finite, or NaN for a failure"),
+        ([MEMBER | {"heads": 4}], [[1.0, 2.0]], "outside the space: width >= heads"),
+        ([{"depth": 1}], [[1.0, 2.0]], "outside the space: fields must be"),
+        ([MEMBER, dict(MEMBER)], [[1.0, 2.0], [3.0, 4.0]], "told twice: Architecture"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_nothing_is_kept(architectures, values, message):
+    search = BayesianSearch(SPACE, seed=0)
+    with pytest.raises(SearchError, match=message):
+        search.tell(architectures, values)
+    assert search.pareto_front() == []
+    search.tell([MEMBER], [[1.0, 2.0]])  # as if nothing had been said
+    with pytest.raises(SearchError, match="told twice"):
+        search.tell([MEMBER], [[1.0, 2.0]])
+
+
+def test_nothing_may_be_told():
+    search = BayesianSearch(SPACE, seed=0)
+    search.tell([], [])
+    search.tell([], np.empty((0, 2)))
+    assert search.ask() == BayesianSearch(SPACE, seed=0).ask()
+
+
+def test_the_history_cannot_be_changed_from_outside():
+    search = BayesianSearch(SPACE, seed=0)
+    values = np.array([[1.0, 2.0]])
+    search.tell([MEMBER], values)
+    values[:] = 9.0
+    search.pareto_front()[0][1][:] = 9.0
+    assert search.pareto_front()[0][1].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_objectives": 0}, "n_objectives must be at least 1; got 0"),
+        ({"seed": -1}, "seed must be at least 0; got -1"),
+        ({"n_initial": 1}, "n_initial must be at least 2; got 1"),
+        ({"known": {2: evaluate}}, r"known objectives \[2\] are not columns 0..1"),
+        ({"known": {-1: evaluate}}, r"known objectives \[-1\] are not columns 0..1"),
+    ],
+)
+def test_arguments_out_of_range(arguments, message):
+    with pytest.raises(SearchError, match=message):
+        BayesianSearch(SPACE, **arguments)
+
+
+def test_asking_for_nothing_or_with_strangers_pending():
+    search = BayesianSearch(SPACE, seed=0)
+    with pytest.raises(SearchError, match="n must be at least 1; got 0"):
+        search.ask(0)
+    with pytest.raises(SearchError, match="outside the space"):
+        search.ask(1, pending=[Architecture(a=1)])
+
+
+# -- knowledge from outside --------------------------------------------------
+
+
+def knowledge(architectures):
+    return np.array([[a["depth"] + a["width"], a["heads"]] for a in architectures], float)
+
+
+def test_features_reach_the_surrogates(quick):
+    plain, informed = told(6), told(6, features=knowledge)
+    columns = SPACE.encode(SPACE.sample(1, np.random.default_rng(0))).shape[1]
+    assert plain.surrogates()[0].predictor.n_features_in_ == columns
+    assert informed.surrogates()[0].predictor.n_features_in_ == columns + 2
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (lambda rows: np.zeros(len(rows)), r"must return \(\d+, d\) floats; got \(\d+,\)"),
+        (lambda rows: np.zeros((3, 1)), r"must return \(\d+, d\) floats; got \(3, 1\)"),
+        (lambda rows: np.full((len(rows), 1), np.nan), "must return finite floats"),
+    ],
+)
+def test_features_of_a_wrong_shape_are_refused(features, message):
+    with pytest.raises(SearchError, match=message):
+        BayesianSearch(SPACE, seed=0, features=features).ask()
+
+
+def test_a_known_objective_gets_no_surrogate(quick):
+    asked = []
+
+    def price(architectures):
+        asked.append(len(architectures))
+        return evaluate(architectures)[:, 1], np.full(len(architectures), 1e-9)
+
+    search = told(6, known={1: price})
+    asked.clear()
+    assert list(search.surrogates()) == [0]
+    search.ask()
+    assert sum(asked) > 64  # the whole evolution asks it
+
+
+def test_all_objectives_may_be_known(quick, front_of):
+    """Nothing is left to learn: proposals lie on the true front."""
+    search = BayesianSearch(
+        SPACE,
+        seed=0,
+        known={
+            column: lambda rows, column=column: (evaluate(rows)[:, column], np.zeros(len(rows)))
+            for column in (0, 1)
+        },
+    )
+    first = search.ask(4)
+    search.tell(first, evaluate(first))
+    members = SPACE.enumerate()
+    best = {members[i] for i in front_of(evaluate(members))}
+    proposed = search.ask(5)
+    assert len(best & set(proposed)) >= 4
+    assert search.surrogates() == {}
+
+
+# -- limits ------------------------------------------------------------------
+
+
+def too_deep(architectures):
+    """Ten of the 162 shapes are within, a share that draws seldom meet."""
+    return np.array([a["depth"] + a["width"] - 4.5 for a in architectures])
+
+
+def test_limits_are_kept(quick):
+    search = BayesianSearch(SPACE, seed=0, excess=too_deep)
+    for _ in range(5):
+        candidates = search.ask(2)
+        assert too_deep(candidates).max() <= 0
+        search.tell(candidates, evaluate(candidates))
+
+
+def test_where_nothing_is_within_the_least_excess_is_proposed(quick):
+    """Eight proposals, before and after surrogates serve, are the eight least in excess."""
+
+    def impossible(architectures):
+        return too_deep(architectures) + 100
+
+    search = BayesianSearch(SPACE, seed=0, excess=impossible)
+    seen = []
+    for _ in range(4):
+        candidates = search.ask(2)
+        seen += candidates
+        search.tell(candidates, evaluate(candidates))
+    assert sorted(impossible(seen)) == sorted(impossible(SPACE.enumerate()))[:8]
+
+
+def test_excess_of_a_wrong_shape_is_refused():
+    search = BayesianSearch(SPACE, seed=0, excess=lambda rows: np.zeros((len(rows), 1)))
+    with pytest.raises(SearchError, match=r"excess must return \(\d+,\); got"):
+        search.ask()
+
+
+# -- results -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_the_front_is_that_of_brute_force(m, front_of):
+    rng = np.random.default_rng(m)
+    members = SPACE.sample_distinct(30, rng)
+    values = rng.integers(0, 5, (30, m)).astype(float)  # few values, so that ties abound
+    values[::7] = np.nan
+    search = BayesianSearch(SPACE, n_objectives=m, seed=0)
+    search.tell(members, values)
+    complete = [i for i in range(30) if i % 7]
+    expected = [complete[i] for i in front_of(values[complete])]
+    front = search.pareto_front()
+    assert [a for a, _ in front] == [members[i] for i in expected]
+    np.testing.assert_array_equal([v for _, v in front], values[expected])
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_other_numbers_of_objectives(m, quick):
+    def values(architectures):
+        both = evaluate(architectures)
+        third = np.array([[a["width"] / a["depth"]] for a in architectures])
+        return np.hstack([both, third])[:, :m]
+
+    search = BayesianSearch(SPACE, n_objectives=m, seed=0)
+    seen = []
+    for _ in range(10):
+        candidates = search.ask(2)
+        seen += candidates
+        search.tell(candidates, values(candidates))
+    assert len(set(seen)) == 20
+    if m == 1:  # of 378 members, twenty evaluations find one of the best two
+        ranked = np.sort(values(SPACE.enumerate())[:, 0])
+        assert search.pareto_front()[0][1][0] <= ranked[1]
+
+
+def test_the_search_beats_chance_clearly(quick):
+    """Hypervolume after 20 evaluations, as a share of what the whole space has."""
+
+    def volume(values):
+        return hypervolume(values, np.array([1.2, 1.2]))
+
+    total = volume(evaluate(SPACE.enumerate()))
+    found, by_chance = [], []
+    for seed in range(4):
+        front = [values for _, values in told(20, seed=seed).pareto_front()]
+        found.append(volume(np.array(front)) / total)
+        rng = np.random.default_rng(seed)
+        by_chance += [volume(evaluate(SPACE.sample_distinct(20, rng))) / total for _ in range(50)]
+    print(found, np.percentile(by_chance, [50, 90, 99,100]))
+    assert min(found) > np.percentile(by_chance, 90)
+
+
+# -- surrogates --------------------------------------------------------------
+
+
+def test_few_rows_are_left_to_the_process():
+    x, y = np.arange(5.0)[:, None], np.arange(5.0)
+    surrogate = fit_surrogate(x, y, seed=0)
+    assert isinstance(surrogate, Surrogate)
+    assert isinstance(surrogate.predictor, GPPredictor)
+    assert (surrogate.name, dict(surrogate.scores)) == ("gp", {})
+
+
+def test_the_better_surrogate_serves():
+    rng = np.random.default_rng(0)
+    x = rng.random((30, 2))
+    smooth = fit_surrogate(x, np.sin(3 * x[:, 0]) + x[:, 1], seed=0)
+    assert smooth.name == "gp"
+    rugged = fit_surrogate(x, np.floor(7 * x[:, 0]) % 2 + 0.01 * x[:, 1], seed=0)
+    for surrogate in (smooth, rugged):
+        assert set(surrogate.scores) == {"gp", "xgb"}
+        best = min(surrogate.scores, key=lambda name: surrogate.scores[name].rmse)
+        assert surrogate.name == best
+
+
+def test_constant_objectives_do_no_harm():
+    search = BayesianSearch(SPACE, seed=0)
+    candidates = search.ask(8)
+    search.tell(candidates, np.full((8, 2), 3.0))
+    assert len(set(search.ask(2)) - set(candidates)) == 2
+
+
+def test_the_whole_machinery_once():
+    """Both kinds of surrogates and the full evolution, told back and forth."""
+    search = told(8, features=knowledge)
+    assert set(search.surrogates()[0].scores) == {"gp", "xgb"}
+    assert len(search.pareto_front()) >= 1
