@@ -5,8 +5,6 @@ A saved folder is what ``transformers`` calls a checkpoint: ``config.json``,
 also what sentence-transformers calls a model: ``modules.json`` chains the
 encoder, the pooling, a dense layer to the teacher's width and, where the teacher
 has it, the normalisation.
-
-Axes: H = hidden width, e = output width.
 """
 
 import json

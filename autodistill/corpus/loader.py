@@ -48,9 +48,7 @@ def training_batches(
         ValueError: ``batch_size``, ``seed`` or ``start_step`` is out of range.
     """
     require_batch(source, batch_size)
-    rows = shuffled_rows(
-        len(source), batch_size=batch_size, seed=seed, start_step=start_step
-    )
+    rows = shuffled_rows(len(source), batch_size=batch_size, seed=seed, start_step=start_step)
     return (source.gather(batch) for batch in rows)
 
 

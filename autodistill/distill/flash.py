@@ -190,9 +190,7 @@ class FlashDistiller:
         )
         return Judged(accuracy(correct, masked.weights.sum(1), held.documents), None)
 
-    def _untrained(
-        self, program: StudentProgram, config: EncoderConfig, *, head: bool
-    ) -> Params:
+    def _untrained(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
         rng = np.random.default_rng([self.settings.seed, 0])
         params = program.parameters(random_weights(config, rng, head=head), head=head)
         width = self.outputs.states.shape[-1]
@@ -222,9 +220,7 @@ class FlashDistiller:
         pooled = program.pooled_words if words_only else program.pooled
         return _layer(fit_ridge(pooled(params, ids, mask), np.asarray(self.outputs.passages)))
 
-    def _fitted_token_output(
-        self, program: StudentProgram, params: Params
-    ) -> dict[str, jax.Array]:
+    def _fitted_token_output(self, program: StudentProgram, params: Params) -> dict[str, jax.Array]:
         """The layer from each word's features to the teacher's state there."""
         rows = slice(0, ROWS_FOR_TOKEN_FIT)
         ids, mask = self.passages.input_ids[rows], self.passages.attention_mask[rows]
@@ -261,9 +257,7 @@ class FlashDistiller:
             return optax.apply_updates(params, updates), state, parts
 
         began = time.perf_counter()
-        rows = shuffled_rows(
-            len(self.passages), batch_size=settings.batch_size, seed=settings.seed
-        )
+        rows = shuffled_rows(len(self.passages), batch_size=settings.batch_size, seed=settings.seed)
         first_batch = self._batch(np.arange(settings.batch_size))
         compiled = step.lower(params, state, frozen, first_batch).compile()
         compile_s = time.perf_counter() - began
@@ -283,7 +277,11 @@ class FlashDistiller:
         seconds = time.perf_counter() - began
         del params["token_output"]
         params["output"] = jax.tree.map(lambda leaf: leaf / scale, params["output"])
-        return params | frozen, losses, seconds, compile_s
+        params |= frozen
+        # A padded neighbour must add nothing to a trigram, as at the end of a text.
+        pad = self.teacher.special.pad
+        params["table"] = jax.tree.map(lambda rows: rows.at[pad].set(0.0), params["table"])
+        return params, losses, seconds, compile_s
 
     def _batch(self, which: np.ndarray) -> dict[str, np.ndarray]:
         batch = {
@@ -357,9 +355,7 @@ def make_optimiser(settings: FlashSettings) -> optax.GradientTransformation:
     schedule = optax.join_schedules(
         [
             optax.linear_schedule(0.0, settings.learning_rate, warmup),
-            optax.linear_schedule(
-                settings.learning_rate, 0.0, max(settings.steps - warmup, 1)
-            ),
+            optax.linear_schedule(settings.learning_rate, 0.0, max(settings.steps - warmup, 1)),
         ],
         [warmup],
     )

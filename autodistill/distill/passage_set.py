@@ -55,8 +55,7 @@ def draw_passages(
     """
     count = min(count, len(source))
     block = min(batch_size, count)
-    blocks = list(islice(training_batches(source, batch_size=block, seed=seed),
-                         -(-count // block)))
+    blocks = list(islice(training_batches(source, batch_size=block, seed=seed), -(-count // block)))
     arrays = {
         name: np.concatenate([b[name] for b in blocks])[:count]
         for name in ("input_ids", "attention_mask", "document")

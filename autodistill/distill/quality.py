@@ -76,22 +76,28 @@ def fidelity(
     moments = tuple(by_group((a * b).sum(1)) for a, b in ((t, s), (t, t), (s, s)))
     totals = [part.sum(0) for part in (*parts, *moments)]
 
-    def share(n: np.ndarray, sum_t: np.ndarray, sum_s: np.ndarray,
-              ts: np.ndarray, tt: np.ndarray, ss: np.ndarray) -> np.ndarray:
+    def share(
+        n: np.ndarray,
+        sum_t: np.ndarray,
+        sum_s: np.ndarray,
+        ts: np.ndarray,
+        tt: np.ndarray,
+        ss: np.ndarray,
+    ) -> np.ndarray:
         covariance = ts - (sum_t * sum_s).sum(-1) / n
         variance_t = tt - (sum_t**2).sum(-1) / n
         variance_s = ss - (sum_s**2).sum(-1) / n
         product = variance_t * variance_s
         safe = product > 1e-12 * np.maximum(tt * ss, 1e-300)
-        return np.where(
-            safe, np.clip(covariance, 0, None) ** 2 / np.where(safe, product, 1.0), 0.0
-        )
+        return np.where(safe, np.clip(covariance, 0, None) ** 2 / np.where(safe, product, 1.0), 0.0)
 
     value = float(share(*totals))
     several = len(counts) >= 2
-    left_out = share(
-        *(total - part for total, part in zip(totals, (*parts, *moments), strict=True))
-    ) if several else np.empty(0)
+    left_out = (
+        share(*(total - part for total, part in zip(totals, (*parts, *moments), strict=True)))
+        if several
+        else np.empty(0)
+    )
     return Estimate(value, jackknife_error(left_out))
 
 

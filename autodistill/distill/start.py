@@ -186,4 +186,3 @@ def _start_mobilebert(
             value[:] = 0.0
         elif key.startswith("encoder.") and key.endswith("output.dense.weight"):
             value *= 0.5  # keeps the sum of a stack of residuals near unit size
-

@@ -75,7 +75,8 @@ class StudentProgram:
     def parameters(self, weights: Weights, *, head: bool) -> Params:
         """Trainable parameters from arrays by name, without the output layer."""
         encoder = build_encoder(self.config, weights)
-        self._encoder, table, rest = nnx.split(encoder, nnx.PathContains("word_embeddings"), ...)
+        self._encoder, *states = nnx.split(encoder, nnx.PathContains("word_embeddings"), ...)
+        table, rest = states
         params: Params = {"table": table, "encoder": rest}
         if head:
             self._head, params["head"] = nnx.split(build_head(self.config, weights))
@@ -137,7 +138,11 @@ class StudentProgram:
         """Masked tokens guessed right per passage, (n,)."""
         return in_blocks(
             lambda *block: self.correct_block(params, *block),
-            ids, mask, positions, labels, weights,
+            ids,
+            mask,
+            positions,
+            labels,
+            weights,
         )
 
     def _pooled_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
@@ -169,4 +174,3 @@ class StudentProgram:
         masked = jnp.take_along_axis(hidden, positions[..., None], axis=1)
         guesses = self.logits(params, masked).argmax(-1)
         return ((guesses == labels) * weights).sum(-1)
-

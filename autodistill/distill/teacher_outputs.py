@@ -79,9 +79,7 @@ def teacher_outputs(
         for begin in range(done, n, ROWS_PER_CALL):
             end = min(begin + ROWS_PER_CALL, n)
             rows = np.arange(begin, begin + ROWS_PER_CALL) % n  # one shape, so one program
-            out_states, out_passages = run(
-                passages.input_ids[rows], passages.attention_mask[rows]
-            )
+            out_states, out_passages = run(passages.input_ids[rows], passages.attention_mask[rows])
             states[begin:end] = out_states[: end - begin]
             if out_passages is not None:
                 embeddings[begin:end] = out_passages[: end - begin]
@@ -138,9 +136,7 @@ def embed_passages(teacher: Teacher, passages: PassageSet) -> np.ndarray:
         assert vectors is not None, "only embedding teachers embed passages"
         return vectors
 
-    return in_blocks(
-        embeddings, passages.input_ids, passages.attention_mask, rows=ROWS_PER_CALL
-    )
+    return in_blocks(embeddings, passages.input_ids, passages.attention_mask, rows=ROWS_PER_CALL)
 
 
 def _state_width(teacher: Teacher) -> int:
@@ -151,8 +147,8 @@ def _state_width(teacher: Teacher) -> int:
 
 def _digest(passages: PassageSet) -> str:
     digest = hashlib.sha256(f"{FORMAT} {passages.input_ids.shape}".encode())
-    digest.update(np.ascontiguousarray(passages.input_ids))
-    digest.update(np.ascontiguousarray(passages.attention_mask))
+    digest.update(passages.input_ids.tobytes())
+    digest.update(passages.attention_mask.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -68,9 +68,7 @@ def compile_encoder(
     peak = None
     if memory is not None:
         peak = (
-            memory.argument_size_in_bytes
-            + memory.output_size_in_bytes
-            + memory.temp_size_in_bytes
+            memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
         )
     return CompiledEncoder(
         program, arguments, compile_s, cost.get("flops"), cost.get("bytes accessed"), peak

@@ -45,9 +45,7 @@ class RooflineTarget:
             return Measurement(None, error=f"{type(error).__name__}: {str(error)[:300]}")
         if compiled.flops is None or compiled.bytes_accessed is None:
             return Measurement(None, error="the compiler gave no count of flops and bytes")
-        seconds = max(
-            compiled.flops / self.flops_per_s, compiled.bytes_accessed / self.bytes_per_s
-        )
+        seconds = max(compiled.flops / self.flops_per_s, compiled.bytes_accessed / self.bytes_per_s)
         return Measurement(
             latency_ms=seconds * 1e3,
             compile_s=compiled.compile_s,

@@ -75,7 +75,5 @@ class Target(Protocol):
     def statistic(self) -> str:
         """``median`` of timed runs, or ``compiler_estimate``."""
 
-    def measure(
-        self, configs: Sequence[EncoderConfig], workload: Workload
-    ) -> list[Measurement]:
+    def measure(self, configs: Sequence[EncoderConfig], workload: Workload) -> list[Measurement]:
         """One measurement per config; an encoder that fails is one with ``error``."""

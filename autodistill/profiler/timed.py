@@ -92,7 +92,8 @@ class TimedTarget:
                 errors[i] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
         samples = self._rounds(compiled)
         return [
-            _summary(compiled[i], np.array(samples[i])) if i in compiled
+            _summary(compiled[i], np.array(samples[i]))
+            if i in compiled
             else Measurement(None, error=errors[i])
             for i in range(len(configs))
         ]

@@ -65,9 +65,9 @@ class Arguments:
     run_dir: Path | None = None
     """Where everything is kept. Default: a folder under runs/ named after the settings."""
     cache_dir: Path = field(
-        default_factory=lambda: Path(
-            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        ) / "autodistill"
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
+        )
     )
     """Tokenised text and teacher outputs, shared by all runs."""
 

@@ -319,6 +319,10 @@ def fit_surrogate(
         model = GPPredictor(log_target=log_target, random_state=seed).fit(x, y)
         return Surrogate(model, "gp", {})
     chosen = select(
-        x, y, log_target=log_target, random_state=seed, candidates={"gp": GPPredictor(), "xgb": TREES}
+        x,
+        y,
+        log_target=log_target,
+        random_state=seed,
+        candidates={"gp": GPPredictor(), "xgb": TREES},
     )
     return Surrogate(chosen.predictor, chosen.name, chosen.scores)

@@ -31,12 +31,12 @@ class LatencyModel:
     ) -> tuple[np.ndarray, np.ndarray]:  # (n,), (n,)
         """Predicted latency and its standard deviation, in ms."""
         predictor = self.surrogate.predictor
-        return predictor.predict(self.describe(architectures), return_std=True)  # type: ignore[attr-defined, no-any-return]
+        return predictor.predict(self.describe(architectures), return_std=True)  # type: ignore[attr-defined]
 
     def save(self, path: Path, *, columns: Sequence[str], target: str) -> None:
         """Keep the model as a file that ``predictors.load`` reads."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(self.surrogate.predictor, path, columns=list(columns), target=target)  # type: ignore[arg-type]
+        save(self.surrogate.predictor, path, columns=list(columns), target=target)
 
 
 def fit_latency(builder: TableBuilder, describe: Describe, *, seed: int) -> LatencyModel:
@@ -57,8 +57,9 @@ def fit_latency(builder: TableBuilder, describe: Describe, *, seed: int) -> Late
     return LatencyModel(fit_surrogate(x, y, seed=seed, log_target=True), describe, len(rows))
 
 
-def profile_sample(space: SearchSpace, count: int, *, seed: int, first: Sequence[Architecture]
-                   ) -> list[Architecture]:
+def profile_sample(
+    space: SearchSpace, count: int, *, seed: int, first: Sequence[Architecture]
+) -> list[Architecture]:
     """The given architectures, then random ones of the space, all different."""
     first = list(dict.fromkeys(first))
     rng = np.random.default_rng([seed, 1])

@@ -83,8 +83,9 @@ class Materials:
     teacher_line: Line
 
 
-def tokenised(teacher: Teacher, text: TextSettings, cache_dir: Path, display: Display
-              ) -> TokenStore:
+def tokenised(
+    teacher: Teacher, text: TextSettings, cache_dir: Path, display: Display
+) -> TokenStore:
     """The corpus as token ids on disk.
 
     Raises:
@@ -134,9 +135,7 @@ def make_materials(
     train = draw_passages(train_source, wanted, seed=flash.seed, **masking)
     held = draw_passages(held_source, text.held_out_passages, seed=flash.seed, **masking)
     with display.bar("teacher reads the training text") as advance:
-        outputs = teacher_outputs(
-            teacher, train, cache_dir=cache_dir / "teacher", progress=advance
-        )
+        outputs = teacher_outputs(teacher, train, cache_dir=cache_dir / "teacher", progress=advance)
     start = word_start(teacher.word_embeddings, train, outputs, pad=teacher.special.pad)
     if teacher.kind is TeacherKind.EMBEDDING:
         embeddings = embed_passages(teacher, held)
@@ -146,9 +145,7 @@ def make_materials(
         embeddings = None
         reference = commonest_token(train, held)
         teacher_line = _teacher_accuracy(teacher, held)
-    distiller = FlashDistiller(
-        teacher, train, outputs, start, HeldOut(held, embeddings), flash
-    )
+    distiller = FlashDistiller(teacher, train, outputs, start, HeldOut(held, embeddings), flash)
     return Materials(distiller, store.summary.describe(), reference, teacher_line)
 
 

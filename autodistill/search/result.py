@@ -157,16 +157,23 @@ def _surrogates(
         vocab_size=settings.teacher.config.vocab_size,
     )
     model = fit_latency(builder, describe, seed=settings.seed)
-    model.save(settings.run_dir / "predictors" / "latency.json", columns=columns,
-               target=settings.target.name)
+    model.save(
+        settings.run_dir / "predictors" / "latency.json",
+        columns=columns,
+        target=settings.target.name,
+    )
     found = [_scores("latency", model.surrogate)]
     quality = _quality_surrogate(study, settings, describe)
     if quality is not None:
         found.append(_scores("quality", quality))
         from predictors import save
 
-        save(quality.predictor, settings.run_dir / "predictors" / "quality.json",  # type: ignore[arg-type]
-             columns=list(columns), target="1 - quality")
+        save(
+            quality.predictor,
+            settings.run_dir / "predictors" / "quality.json",
+            columns=list(columns),
+            target="1 - quality",
+        )
     return tuple(found), _parity(builder, model, describe, settings.seed)
 
 
@@ -179,8 +186,10 @@ def _quality_surrogate(
     if np.isfinite(values).all(axis=1).sum() < 3:
         return None
     search = BayesianSearch(
-        settings.space, 1, settings.seed,
-        features=lambda a: describe(a)[:, settings.space.encode(a).shape[1]:],
+        settings.space,
+        1,
+        settings.seed,
+        features=lambda a: describe(a)[:, settings.space.encode(a).shape[1] :],
     )
     search.tell(architectures, values[:, :1])
     return search.surrogates()[0]
@@ -234,4 +243,3 @@ def _copy(source: Path, target: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.copytree(source, temporary)
         temporary.rename(target)
-

@@ -154,9 +154,7 @@ class Search:
 
     # -- candidates ------------------------------------------------------------
 
-    def _distil_all(
-        self, builder: TableBuilder, model: LatencyModel, materials: Materials
-    ) -> int:
+    def _distil_all(self, builder: TableBuilder, model: LatencyModel, materials: Materials) -> int:
         budget = self.settings.budget
         if not self.study.candidates():
             self._add(self._baseline(), model, role="baseline")
@@ -195,9 +193,7 @@ class Search:
 
     def _expected_s(self) -> float:
         """Mean seconds of the students so far; 0 before the first."""
-        seconds = [
-            c.details["seconds"] for c in self.study.candidates() if "seconds" in c.details
-        ]
+        seconds = [c.details["seconds"] for c in self.study.candidates() if "seconds" in c.details]
         return float(np.mean(seconds)) if seconds else 0.0
 
     def _propose(self, model: LatencyModel) -> Candidate | None:
@@ -314,8 +310,15 @@ class Search:
     # -- the end ---------------------------------------------------------------
 
     def _finish(self, *, remeasure: bool) -> None:
-        finish(self.study, self.settings, self.display, self._describe, self.columns,
-               seconds=time.monotonic() - self.began, remeasure=remeasure)
+        finish(
+            self.study,
+            self.settings,
+            self.display,
+            self._describe,
+            self.columns,
+            seconds=time.monotonic() - self.began,
+            remeasure=remeasure,
+        )
 
     @property
     def columns(self) -> list[str]:

@@ -49,9 +49,7 @@ DEFAULT_EMBEDDING_FITS_HEAD = Rule(
 )
 
 
-def family_rules(
-    family: str | None, choices: Mapping[str, Sequence[Value]]
-) -> tuple[Rule, ...]:
+def family_rules(family: str | None, choices: Mapping[str, Sequence[Value]]) -> tuple[Rule, ...]:
     """What makes a combination buildable.
 
     Raises:

@@ -395,7 +395,7 @@ def test_the_search_beats_chance_clearly(quick):
         found.append(volume(np.array(front)) / total)
         rng = np.random.default_rng(seed)
         by_chance += [volume(evaluate(SPACE.sample_distinct(20, rng))) / total for _ in range(50)]
-    print(found, np.percentile(by_chance, [50, 90, 99,100]))
+    print(found, np.percentile(by_chance, [50, 90, 99, 100]))
     assert min(found) > np.percentile(by_chance, 90)
 
 
