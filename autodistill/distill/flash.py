@@ -139,7 +139,7 @@ class FlashDistiller:
         """Train one student and judge it.
 
         Raises:
-            TrainingError: The loss became infinite or NaN.
+            TrainingError: The loss or a weight became infinite or NaN.
         """
         began = time.perf_counter()
         head = self.teacher.kind is TeacherKind.MASKED_LM
@@ -273,6 +273,8 @@ class FlashDistiller:
                     )
                 if progress is not None:
                     progress(number, settings.steps)
+        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(params)):
+            raise TrainingError("the last step left weights that are not finite; it diverged")
         losses = {name: float(value) for name, value in parts.items()}
         seconds = time.perf_counter() - began
         del params["token_output"]

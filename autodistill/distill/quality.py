@@ -53,17 +53,19 @@ def fidelity(
     """Share of the teacher's variance that the student explains, in [0, 1].
 
     ``(sum t.s)**2 / (sum t.t * sum s.s)`` over centred vectors; 0 for a student
-    that returns one vector for everything or is anticorrelated.
+    that returns one vector for everything or is anticorrelated; NaN for one that
+    returns NaN.
 
     Raises:
         ValueError: Shapes differ, or fewer than two passages.
     """
-    if teacher.shape != student.shape or len(teacher) != len(documents) or len(teacher) < 2:
+    n = len(documents)
+    if teacher.ndim != 2 or teacher.shape != student.shape or len(teacher) != n or n < 2:
         raise ValueError(
             "teacher and student must be (n, e) alike, with n >= 2 documents; "
             f"got {teacher.shape}, {student.shape}, {documents.shape}"
         )
-    t, s = teacher.astype(np.float64), student.astype(np.float64)
+    t, s = _centred(teacher), _centred(student)
     _, group = np.unique(documents, return_inverse=True)
     counts = np.bincount(group).astype(np.float64)
 
@@ -88,8 +90,8 @@ def fidelity(
         variance_t = tt - (sum_t**2).sum(-1) / n
         variance_s = ss - (sum_s**2).sum(-1) / n
         product = variance_t * variance_s
-        safe = product > 1e-12 * np.maximum(tt * ss, 1e-300)
-        return np.where(safe, np.clip(covariance, 0, None) ** 2 / np.where(safe, product, 1.0), 0.0)
+        none = product <= 1e-12 * np.maximum(tt * ss, 1e-300)
+        return np.where(none, 0.0, np.clip(covariance, 0, None) ** 2 / np.where(none, 1.0, product))
 
     value = float(share(*totals))
     several = len(counts) >= 2
@@ -99,6 +101,13 @@ def fidelity(
         else np.empty(0)
     )
     return Estimate(value, jackknife_error(left_out))
+
+
+def _centred(vectors: np.ndarray) -> np.ndarray:
+    """Vectors about their mean, float64; exactly 0 where all are one vector."""
+    values = vectors.astype(np.float64)
+    about = values - values.mean(0)
+    return np.where(np.abs(about) > 1e-12 * np.abs(values).max(), about, 0.0 * about)
 
 
 def neighbour_agreement(teacher: np.ndarray, student: np.ndarray) -> float:

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
 from autodistill.errors import ArgumentError, AutoDistillError
 from autodistill.space import SearchSpace
 from autodistill.space.presets import PRESETS
 from predictors.errors import PredictorError
+
+MAX_SEED = 2**32 - 1  # of the shuffling of passages
+MAX_POSITIONS = 512  # of every student, BERT's number
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         search(arguments, console)
     except (AutoDistillError, PredictorError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", highlight=False)
+        message = Text.assemble(("error: ", "bold red"), str(error))
+        Console(stderr=True).print(message, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         console.print("interrupted; the same command with the same --run-dir goes on from here")
@@ -94,7 +100,7 @@ def search(arguments: Arguments, console: Console) -> None:
 
     budget = Budget.parse(arguments.budget)
     space = load_space(arguments.space)
-    # jax and the models load here, after what can be refused without them
+    # the rest loads here, after what can be refused without it
     from autodistill.distill.flash import FlashSettings
     from autodistill.profiler import Workload, get_target
     from autodistill.search.limits import Limits
@@ -112,7 +118,9 @@ def search(arguments: Arguments, console: Console) -> None:
     teacher = load_teacher(arguments.teacher or demo_teacher_folder())
     if teacher.kind is TeacherKind.MASKED_LM:
         space = for_masked_lm(space)
+    longest = teacher.config.max_position_embeddings
     text = TextSettings(corpus=tuple(arguments.corpus))
+    text = replace(text, passage_length=min(text.passage_length, longest))
     settings = SearchSettings(
         budget=budget,
         teacher=teacher,
@@ -130,7 +138,7 @@ def search(arguments: Arguments, console: Console) -> None:
     run_dir = arguments.run_dir or Path("runs") / _run_name(settings.identity())
     settings = replace(settings, run_dir=run_dir)
     with Display(console) as display:
-        display.say(f"[bold]run[/]       {run_dir}")
+        display.say(f"[bold]run[/]       {escape(str(run_dir))}")
         Search(settings, display).run()
 
 
@@ -155,6 +163,13 @@ def _check_positive(arguments: Arguments) -> None:
         value = getattr(arguments, name)
         if value < least:
             raise ArgumentError(f"--{name} must be at least {least}; got {value}")
+    if arguments.seed > MAX_SEED:
+        raise ArgumentError(f"--seed must be at most {MAX_SEED}; got {arguments.seed}")
+    if arguments.sequence_length > MAX_POSITIONS:
+        raise ArgumentError(
+            f"--sequence-length must be at most {MAX_POSITIONS}, the positions that students have; "
+            f"got {arguments.sequence_length}"
+        )
 
 
 def _run_name(identity: dict[str, object]) -> str:
@@ -162,11 +177,6 @@ def _run_name(identity: dict[str, object]) -> str:
     teacher, space, target = identity["teacher"], identity["space"], identity["target"]
     parts = [teacher["name"], space["name"], target["name"], digest.hexdigest()[:6]]  # type: ignore[index]
     return "-".join(str(part).replace("/", "_") for part in parts)
-
-
-def _plain(text: str) -> str:
-    """Text that rich does not take for markup."""
-    return text.replace("[", "\\[")
 
 
 if __name__ == "__main__":

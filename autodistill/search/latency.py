@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autodistill.errors import TargetError
+from autodistill.errors import ExportError, TargetError
 from autodistill.profiler import TableBuilder
 from autodistill.search.designer import Surrogate, fit_surrogate
 from autodistill.space import Architecture, SearchSpace
@@ -34,8 +34,19 @@ class LatencyModel:
         return predictor.predict(self.describe(architectures), return_std=True)  # type: ignore[attr-defined]
 
     def save(self, path: Path, *, columns: Sequence[str], target: str) -> None:
-        """Keep the model as a file that ``predictors.load`` reads."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Keep the model as a file that ``predictors.load`` reads.
+
+        Raises:
+            ExportError: Its folder cannot be made.
+            PersistError: The file cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(
+                f"{path.parent} cannot be made: {error.strerror or error}; free some space and run "
+                "the same command again"
+            ) from error
         save(self.surrogate.predictor, path, columns=list(columns), target=target)
 
 

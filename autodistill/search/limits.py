@@ -10,6 +10,7 @@ from autodistill.search.latency import LatencyModel
 from autodistill.space import Architecture, SearchSpace
 from autodistill.space.cost import encoder_cost
 from autodistill.teacher import Teacher, TeacherKind
+from predictors.table import LatencyTable
 
 
 def student_parameters(architecture: Architecture, space: SearchSpace, teacher: Teacher) -> int:
@@ -72,26 +73,69 @@ class Limits:
                 "give a --space with smaller choices"
             )
 
-    def check_latency(
-        self, space: SearchSpace, model: LatencyModel, fastest_ms: float, *, seed: int
-    ) -> None:
-        """Refuse a limit that neither a measurement nor a hopeful prediction meets.
+    def most_hopeful(
+        self,
+        space: SearchSpace,
+        teacher: Teacher,
+        model: LatencyModel,
+        table: LatencyTable,
+        *,
+        seed: int,
+    ) -> Architecture | None:
+        """What to measure next in search of an architecture within the limits.
+
+        Returns:
+            The one that is predicted fastest of those not measured; None if the
+            table holds one within the limits, or if no prediction comes within two
+            standard deviations of them.
+        """
+        limit = self.max_latency_ms
+        if limit is None or self._fastest_ms(space, teacher, table) <= limit:
+            return None
+        known = [Architecture(row.architecture) for row in table.rows]
+        pool = space.sample_distinct(4096, np.random.default_rng([seed, 2]), exclude=known)
+        pool = [a for a in pool if self._is_small_enough(a, space, teacher)]
+        if not pool:
+            return None
+        mean, std = model(pool)
+        hopeful = np.flatnonzero(mean - 2 * std <= limit)
+        return pool[hopeful[np.argmin(mean[hopeful])]] if len(hopeful) else None
+
+    def check_latency(self, space: SearchSpace, teacher: Teacher, table: LatencyTable) -> None:
+        """Refuse a limit that nothing measured meets; see ``most_hopeful``.
 
         Raises:
-            ArgumentError: No architecture seems to meet ``max_latency_ms``.
+            ArgumentError: No architecture of the table is within the limits.
         """
+        fastest_ms = self._fastest_ms(space, teacher, table)
         if self.max_latency_ms is None or fastest_ms <= self.max_latency_ms:
             return
-        pool = space.sample_distinct(4096, np.random.default_rng([seed, 2]))
-        mean, std = model(pool)
-        hopeful = float((mean - 2 * std).min())
-        if hopeful > self.max_latency_ms:
-            raise ArgumentError(
-                f"no student of the space {space.name!r} meets --max-latency-ms "
-                f"{self.max_latency_ms:g}: the fastest measured takes {fastest_ms:.3g} ms, and of "
-                f"{len(pool):,} more none is predicted under {hopeful:.3g} ms; raise the limit or "
-                "give a --space with smaller choices"
-            )
+        small = "" if self.max_params is None else f" with at most {self.max_params:,} parameters"
+        raise ArgumentError(
+            f"no student of the space {space.name!r} meets --max-latency-ms "
+            f"{self.max_latency_ms:g}: of {len(table.measured):,} measured, the fastest{small} "
+            f"takes {fastest_ms:.3g} ms, and none is predicted to be fast enough; raise the limit "
+            "or give a --space with smaller choices"
+        )
+
+    def _fastest_ms(self, space: SearchSpace, teacher: Teacher, table: LatencyTable) -> float:
+        """Least latency measured under ``max_params``; infinite if there is none."""
+        return min(
+            (
+                row.latency_ms
+                for row in table.measured
+                if row.latency_ms is not None
+                and self._is_small_enough(Architecture(row.architecture), space, teacher)
+            ),
+            default=float("inf"),
+        )
+
+    def _is_small_enough(
+        self, architecture: Architecture, space: SearchSpace, teacher: Teacher
+    ) -> bool:
+        if self.max_params is None:
+            return True
+        return student_parameters(architecture, space, teacher) <= self.max_params
 
     def excess(
         self,

@@ -31,6 +31,7 @@ from autodistill.distill.teacher_outputs import (
     masked_correct,
     teacher_outputs,
 )
+from autodistill.errors import CorpusError
 from autodistill.search.progress import Display
 from autodistill.teacher import Teacher, TeacherKind
 
@@ -119,7 +120,8 @@ def make_materials(
     """Run the teacher once over the text and fit what is linear.
 
     Raises:
-        CorpusError: Too little text for a single batch.
+        CorpusError: Too little text for a single batch, or no word that the
+            teacher's tokenizer knows.
         TeacherError: The outputs cannot be kept on disk.
     """
     train_source, held_source = passage_sources(
@@ -134,6 +136,12 @@ def make_materials(
     wanted = text.passages_per_step * flash.steps
     train = draw_passages(train_source, wanted, seed=flash.seed, **masking)
     held = draw_passages(held_source, text.held_out_passages, seed=flash.seed, **masking)
+    for passages in (train, held):
+        if passages.masked is not None and not passages.masked.weights.any():
+            raise CorpusError(
+                "expected words to mask; the teacher's tokenizer knows none of the text. Is the "
+                "--corpus in the teacher's language?"
+            )
     with display.bar("teacher reads the training text") as advance:
         outputs = teacher_outputs(teacher, train, cache_dir=cache_dir / "teacher", progress=advance)
     start = word_start(teacher.word_embeddings, train, outputs, pad=teacher.special.pad)

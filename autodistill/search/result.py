@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from rich.markup import escape
 from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 
@@ -64,7 +65,8 @@ def finish(
     path = settings.run_dir / "report.html"
     write_html(report, path)
     render(report, display.console)
-    display.say(f"\nreport    {path}\nstudents  {settings.run_dir / 'students'}")
+    students = settings.run_dir / "students"
+    display.say(escape(f"\nreport    {path}\nstudents  {students}"))
 
 
 def measure_again(study: Study, settings: SearchSettings, display: Display) -> None:
@@ -81,9 +83,12 @@ def measure_again(study: Study, settings: SearchSettings, display: Display) -> N
         )
         for c in complete
     ]
+    # A teacher with fewer positions than the workload cannot be served under it.
+    teacher = settings.teacher.config
+    is_served = settings.workload.sequence_length <= teacher.max_position_embeddings
     with display.bar("measuring all students once more, side by side"):
         measurements = settings.target.measure(
-            [*configs, settings.teacher.config], settings.workload
+            [*configs, *([teacher] if is_served else [])], settings.workload
         )
     for candidate, measurement in zip(complete, measurements, strict=False):
         if measurement.latency_ms is not None:
@@ -92,7 +97,7 @@ def measure_again(study: Study, settings: SearchSettings, display: Display) -> N
                 latency_ms=measurement.latency_ms,
                 latency_iqr_ms=measurement.latency_iqr_ms,
             )
-    study.set_value("teacher_latency_ms", measurements[-1].latency_ms)
+    study.set_value("teacher_latency_ms", measurements[-1].latency_ms if is_served else None)
     study.set_value("measured_again", key)
 
 
@@ -226,7 +231,7 @@ def keep_front(study: Study, settings: SearchSettings, report: ReportData) -> No
     try:
         target.mkdir(exist_ok=True)
         for folder in target.iterdir():
-            if folder.name not in {ids[n] for n in wanted}:
+            if folder.is_dir() and folder.name not in {ids[n] for n in wanted}:
                 shutil.rmtree(folder)
         for number in wanted:
             _copy(settings.run_dir / "distilled" / str(number), target / ids[number])

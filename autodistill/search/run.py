@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 import yaml
+from rich.markup import escape
 
 from autodistill.distill.flash import Distilled
 from autodistill.errors import AutoDistillError, SearchError, StudyError, TrainingError
@@ -30,6 +31,7 @@ from autodistill.study import Candidate, CandidateState, Study
 from predictors.rows import LatencyRow
 
 DISTILLED, STUDENTS, PREDICTORS = "distilled", "students", "predictors"
+MAX_LOOKS = 8  # measurements in search of one within the limits, before any training
 MAX_MISSES = 20  # proposals in a row over a limit before the search gives up
 
 SPENT = (CandidateState.COMPLETE, CandidateState.FAILED)
@@ -64,19 +66,20 @@ class Search:
 
     def _search(self) -> None:
         settings, say = self.settings, self.display.say
+        kind = self.teacher.kind.value.replace("_", "-")
         say(
-            f"[bold]teacher[/]   {self.teacher.name}: {self.teacher.kind.value.replace('_', '-')},"
-            f" {self.teacher.parameters / 1e6:.1f}M parameters"
+            f"[bold]teacher[/]   {escape(self.teacher.name)}: {kind}, "
+            f"{self.teacher.parameters / 1e6:.1f}M parameters"
         )
         for note in self.teacher.notes:
-            say(f"          {note}")
+            say(f"          {escape(note)}")
         store = tokenised(self.teacher, settings.text, settings.cache_dir, self.display)
         summary = store.summary
         say(
             f"[bold]corpus[/]    {summary.tokens / 1e6:.2f}M tokens of {len(summary.sources)} "
             f"sources; {summary.held_out_documents:,} of {summary.documents:,} documents held out"
         )
-        say(f"[bold]space[/]     {self.space.name}: {self.space.size:,} architectures")
+        say(f"[bold]space[/]     {escape(self.space.name)}: {self.space.size:,} architectures")
         builder = self._table_builder()
         model = self._profile(builder)
         materials = self._materials(store)
@@ -112,7 +115,22 @@ class Search:
             f"{settings.target.device_kind}, {settings.workload}: {min(measured):.2f} to "
             f"{max(measured):.2f} ms; {_cross_validation(model)}"
         )
-        settings.limits.check_latency(self.space, model, min(measured), seed=settings.seed)
+        if self.study.candidates() or settings.limits.max_latency_ms is None:
+            return model
+        return self._look_for_feasible(builder, model)
+
+    def _look_for_feasible(self, builder: TableBuilder, model: LatencyModel) -> LatencyModel:
+        """Before any training: measure the most hopeful until one meets the limits."""
+        settings = self.settings
+        for _ in range(MAX_LOOKS):
+            hopeful = settings.limits.most_hopeful(
+                self.space, self.teacher, model, builder.rows(), seed=settings.seed
+            )
+            if hopeful is None:
+                break
+            builder.measure([hopeful])
+            model = fit_latency(builder, self._describe, seed=settings.seed)
+        settings.limits.check_latency(self.space, self.teacher, builder.rows())
         return model
 
     def _describe(self, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -158,7 +176,6 @@ class Search:
         budget = self.settings.budget
         if not self.study.candidates():
             self._add(self._baseline(), model, role="baseline")
-        misses = 0
         with self.display.bar("students", budget.students) as advance:
             while True:
                 spent = [
@@ -170,26 +187,31 @@ class Search:
                 elapsed = time.monotonic() - self.began
                 if not is_baseline and budget.is_spent(len(spent), elapsed, self._expected_s()):
                     return len(spent)
+                if candidate is None and (misses := self._misses()) >= MAX_MISSES:
+                    self.display.say(f"{misses} proposals in a row missed a limit; stopping here")
+                    return len(spent)
                 if candidate is None:
                     candidate = self._propose(model)
                 if candidate is None:
                     return len(spent)
                 fits = self._measure(candidate, builder)
                 model = fit_latency(builder, self._describe, seed=self.settings.seed)
-                if not fits:
-                    misses += 1
-                    if misses >= MAX_MISSES:
-                        self.display.say(
-                            f"{misses} proposals in a row missed a limit; stopping here"
-                        )
-                        return len(spent)
-                    continue
-                misses = 0
-                self._distil(candidate.number, materials)
+                if fits:
+                    self._distil(candidate.number, materials)
 
     def _open_candidate(self) -> Candidate | None:
         """One that an earlier, killed run left behind."""
         return next((c for c in self.study.candidates() if c.state in OPEN), None)
+
+    def _misses(self) -> int:
+        """Proposals since the last one that was fit to be distilled."""
+        misses = 0
+        for candidate in reversed(self.study.candidates()):
+            unmeasured = candidate.state is CandidateState.FAILED and candidate.latency_ms is None
+            if candidate.state is not CandidateState.INFEASIBLE and not unmeasured:
+                break
+            misses += 1
+        return misses
 
     def _expected_s(self) -> float:
         """Mean seconds of the students so far; 0 before the first."""
@@ -276,7 +298,7 @@ class Search:
         except (TrainingError, jax.errors.JaxRuntimeError, MemoryError) as error:
             why = f"{type(error).__name__}: {str(error)[:300]}"
             self.study.update(number, state=CandidateState.FAILED, error=why)
-            self.display.say(f"  {number:>3}  failed: {why}")
+            self.display.say(f"  {number:>3}  failed: {escape(why)}")
             return
         finally:
             jax.clear_caches()  # each architecture has programs of its own: bounds the memory
@@ -351,7 +373,11 @@ def _open_study(settings: SearchSettings) -> Study:
             folder / "study.sqlite", settings.identity(), settings.config()
         )
         text = yaml.safe_dump(settings.config(), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        try:
+            (folder / "config.yaml").write_text(text, encoding="utf-8")
+        except OSError:
+            study.close()
+            raise
     except OSError as error:
         raise StudyError(
             f"the run folder {folder} cannot be written: {error.strerror or error}; choose another "

@@ -39,7 +39,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "mobilebert-mini": {
         "family": "mobilebert",
         "choices": {
-            "num_hidden_layers": [1, 2, 3, 4, 5, 6, 8],
+            "num_hidden_layers": [2, 3, 4, 5, 6, 8],
             "hidden_size": [128, 192, 256, 320, 384],
             "intra_bottleneck_size": [64, 96, 128],
             "num_attention_heads": [1, 2, 4],
@@ -81,7 +81,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "bert-mini": {
         "family": "bert",
         "choices": {
-            "num_hidden_layers": [1, 2, 3, 4, 5, 6, 8],
+            "num_hidden_layers": [2, 3, 4, 5, 6, 8],
             "hidden_size": [64, 128, 192, 256, 384],
             "num_attention_heads": [1, 2, 4, 8],
             "intermediate_size": [128, 256, 384, 512, 768, 1024],

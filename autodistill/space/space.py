@@ -168,6 +168,15 @@ class SearchSpace:
         free = [self.choices[f] for f in self._free_fields]
         return [self._member(joint, rest) for joint in self._joint for rest in product(*free)]
 
+    def neighbours(self, architecture: Mapping[str, Value]) -> list[Architecture]:
+        """The members that differ from this one in a single field."""
+        changed = (
+            Architecture({**architecture, field: value})
+            for field, values in self.choices.items()
+            for value in values
+        )
+        return [other for other in changed if other != Architecture(architecture) and other in self]
+
     def nearest(self, distance: Callable[[str, Value], float]) -> Architecture:
         """The member for which the sum of ``distance(field, value)`` is least.
 

@@ -5,7 +5,7 @@ import pytest
 
 from autodistill.errors import SearchError
 from autodistill.search import BayesianSearch
-from autodistill.search.acquisition import hypervolume
+from autodistill.search.acquisition import hypervolume, nondominated
 from autodistill.search.designer import Surrogate, fit_surrogate
 from autodistill.space import Architecture, Rule, SearchSpace
 from predictors import GPPredictor
@@ -383,20 +383,39 @@ def test_other_numbers_of_objectives(m, quick):
 
 
 def test_the_search_beats_chance_clearly(quick):
-    """Hypervolume after 20 evaluations, as a share of what the whole space has."""
+    """Hypervolume after 20 evaluations of 7,776, as a share of what there is.
 
-    def volume(values):
-        return hypervolume(values, np.array([1.2, 1.2]))
+    Two bowls over five choices. Ten seeds gave 0.78 to 0.96 with a mean of 0.88; random
+    choice has a median of 0.55, and 0.76 once in a hundred times.
+    """
+    space = SearchSpace({name: list(range(6)) for name in "abcde"})
 
-    total = volume(evaluate(SPACE.enumerate()))
-    found, by_chance = [], []
-    for seed in range(4):
-        front = [values for _, values in told(20, seed=seed).pareto_front()]
-        found.append(volume(np.array(front)) / total)
-        rng = np.random.default_rng(seed)
-        by_chance += [volume(evaluate(SPACE.sample_distinct(20, rng))) / total for _ in range(50)]
-    print(found, np.percentile(by_chance, [50, 90, 99, 100]))
+    def bowls(architectures):
+        x = np.array([[a[name] for name in "abcde"] for a in architectures]) / 5
+        centres = ([0.2] * 5, [0.8, 0.8, 0.2, 0.8, 0.5])
+        return np.stack([((x - centre) ** 2).sum(1) for centre in centres], axis=1)
+
+    everything = bowls(space.enumerate())
+    front = everything[nondominated(everything)]
+    low, high = front.min(0), front.max(0)
+
+    def share(values):
+        reference = np.full(2, 1.1)
+        return hypervolume((values - low) / (high - low), reference) / hypervolume(
+            (front - low) / (high - low), reference
+        )
+
+    found = []
+    for seed in range(3):
+        search = BayesianSearch(space, seed=seed)
+        for _ in range(20):
+            candidates = search.ask()
+            search.tell(candidates, bowls(candidates))
+        found.append(share(np.array([values for _, values in search.pareto_front()])))
+    rng = np.random.default_rng(0)
+    by_chance = [share(bowls(space.sample_distinct(20, rng))) for _ in range(200)]
     assert min(found) > np.percentile(by_chance, 90)
+    assert np.mean(found) > np.mean(by_chance) + 0.15
 
 
 # -- surrogates --------------------------------------------------------------

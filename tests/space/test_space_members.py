@@ -248,6 +248,22 @@ def test_nearest_is_that_of_brute_force(drawn_parts, brute_force):
     check()
 
 
+def test_neighbours_are_those_of_brute_force(drawn_parts, brute_force):
+    @given(drawn_parts)
+    def check(parts):
+        choices, rules = parts
+        members = brute_force(choices, rules)
+        assume(members)
+        space = SearchSpace(choices, rules=rules)
+        for member in members[:5]:
+            expected = [a for a in members if sum(a[f] != member[f] for f in choices) == 1]
+            found = space.neighbours(member)
+            assert len(found) == len(expected)
+            assert set(found) == set(expected)
+
+    check()
+
+
 def test_a_description_is_all_that_defines_the_space(tied_space):
     assert tied_space.describe() == {
         "name": "custom",

@@ -68,10 +68,13 @@ def test_mobilebert_holds_mobilebert_and_a_shallow_wide_student():
     assert MOBILEBERT | wide in space
 
 
-def test_the_mini_baseline_is_mobilebert_at_half_its_size():
-    baseline = SearchSpace.preset("mobilebert-mini").baseline
-    halved = ("num_hidden_layers", "hidden_size", "intra_bottleneck_size", "intermediate_size")
-    assert baseline == Architecture(MOBILEBERT | {f: MOBILEBERT[f] // 2 for f in halved})
+def test_the_mini_baseline_is_mobilebert_at_half_its_width():
+    """Its depth is the most that the space has."""
+    space = SearchSpace.preset("mobilebert-mini")
+    widths = ("hidden_size", "intra_bottleneck_size", "intermediate_size")
+    expected = MOBILEBERT | {field: MOBILEBERT[field] // 2 for field in widths}
+    expected["num_hidden_layers"] = max(space.choices["num_hidden_layers"])
+    assert space.baseline == Architecture(expected)
 
 
 def test_the_baseline_is_in_the_space_and_has_a_name(preset):

@@ -1,0 +1,84 @@
+"""Which package imports which: read from the source, and proved in a fresh process."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Each part may import those before it, and itself; `predictors` is open to the later ones.
+ORDER = (
+    "errors",
+    "models",
+    "space",
+    "corpus",
+    "teacher",
+    "profiler",
+    "distill",
+    "export",
+    "study",
+    "report",
+    "search",
+)
+USES_PREDICTORS = ("profiler", "search")
+HEAVY = ("jax", "jaxlib", "flax", "optax", "autodistill", "grain", "tokenizers")
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all that a module imports, wherever in the file it does so."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            assert node.module is not None
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def part(name: str) -> str:
+    """``autodistill.search.run`` belongs to ``search``."""
+    return name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", modules("autodistill"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    inside = path.relative_to(ROOT / "autodistill")
+    if len(inside.parts) == 1 and path.stem == "__init__":
+        own = -1  # the package itself imports none of its parts
+    else:
+        own = ORDER.index(inside.parts[0].removesuffix(".py"))
+    for name in imported(path):
+        if name.startswith("autodistill.") and part(name) != "__version__":
+            assert ORDER.index(part(name)) <= own, f"{inside} imports {name}"
+        if name.split(".")[0] == "predictors":
+            assert ORDER[own] in USES_PREDICTORS, f"{inside} imports {name}"
+        assert name.split(".")[0] not in ("tests", "benchmarks"), f"{inside} imports {name}"
+
+
+def test_imports_the_order_is_that_of_the_architecture_page() -> None:
+    text = " ".join((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").split())
+    assert " <- ".join(ORDER) in text
+
+
+@pytest.mark.parametrize("path", modules("predictors"), ids=lambda p: p.name)
+def test_imports_predictors_know_nothing_of_autodistill(path: Path) -> None:
+    assert {name.split(".")[0] for name in imported(path)}.isdisjoint(HEAVY)
+
+
+def test_imports_predictors_load_neither_jax_nor_autodistill() -> None:
+    code = (
+        "import sys, predictors, predictors.__main__, predictors.table\n"
+        f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
