@@ -193,7 +193,7 @@ class FlashDistiller:
     def _untrained(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
         rng = np.random.default_rng([self.settings.seed, 0])
         params = program.parameters(random_weights(config, rng, head=head), head=head)
-        width = self.outputs.states.shape[-1]
+        width = self.teacher.output_width
         kernel = rng.standard_normal((config.hidden_size, width), np.float32)
         return params | {
             "output": {

@@ -109,8 +109,8 @@ def write_tiny_teacher(folder: Path, *, head: bool = False, seed: int = 0) -> Pa
         (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
         kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
         chain = [
-            {"path": path, "type": f"sentence_transformers.models.{kind}"}
-            for path, kind in kinds.items()
+            {"idx": i, "name": kind, "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for i, (path, kind) in enumerate(kinds.items())
         ]
         (folder / "modules.json").write_text(json.dumps(chain))
     return folder
@@ -137,7 +137,7 @@ class Tiny:
     space: Path
     cache: Path
 
-    def arguments(self, run_dir: Path, **changes: object) -> list[str]:
+    def arguments(self, run_dir: Path | None, **changes: object) -> list[str]:
         """A command line; options by keyword, ``None`` leaves one out."""
         options: dict[str, object] = {
             "budget": 1,

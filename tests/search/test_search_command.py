@@ -135,7 +135,7 @@ def test_command_names_the_run_folder_by_its_settings(
     monkeypatch.chdir(tmp_path)
     names = set()
     for seed in (0, 1, 0):
-        code, out, _ = command(tiny.arguments(tmp_path, run_dir=None, seed=seed, samples=4))
+        code, out, _ = command(tiny.arguments(None, seed=seed, samples=4))
         assert code == 0
         names.add(re.search(r"^run +(\S+)$", out, re.MULTILINE)[1])
     assert len(names) == 2
@@ -189,11 +189,6 @@ def test_command_proposals_keep_the_limits(
     [
         ({"max_params": 1000}, r"meets --max-params 1,000: the smallest has \d\d,\d{3} parameters"),
         ({"max_latency_ms": 0.001}, r"meets --max-latency-ms 0\.001: .* the fastest takes 0\.0\d+"),
-        # The smallest has 25,960 and takes 0.066 ms; the fastest of all takes 0.05 ms.
-        (
-            {"max_params": 26_000, "max_latency_ms": 0.06},
-            r"the fastest with at most 26,000 parameters takes",
-        ),
         ({"max_params": 0}, "--max-params must be positive; got 0"),
         ({"max_latency_ms": -1}, "--max-latency-ms must be positive; got -1"),
         ({"max_latency_ms": "nan"}, "--max-latency-ms must be positive; got nan"),

@@ -16,19 +16,17 @@ columns, and stored as null within ``details``, ``set_value`` and ``config``.
 
 import fcntl
 import json
-import math
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from autodistill.errors import StudyError
+from autodistill.study.candidate import CHANGEABLE, COLUMNS, Candidate, CandidateState
+from autodistill.study.codec import checked, damaged, from_json, from_row, now, to_json, to_row
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0  # how long to wait for a reader before giving up
@@ -55,45 +53,6 @@ CREATE TABLE candidates (
     updated_at TEXT NOT NULL
 );
 """
-
-
-class CandidateState(StrEnum):
-    """How far a candidate has come. INFEASIBLE, FAILED and COMPLETE are final."""
-
-    PROPOSED = "proposed"
-    MEASURED = "measured"  # its latency is known
-    TRAINING = "training"
-    COMPLETE = "complete"  # distilled: latency and quality are known
-    FAILED = "failed"  # `error` says why
-    INFEASIBLE = "infeasible"  # measured over a hard limit, so not distilled
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One architecture of the search; ``None`` is "not known (yet)"."""
-
-    number: int  # 0 is the baseline; candidates count from 1 in order of proposal
-    role: str  # "baseline" or "candidate"
-    architecture: dict[str, int | float | str | bool]
-    architecture_id: str
-    state: CandidateState
-    parameters: int | None
-    predicted_latency_ms: float | None
-    predicted_latency_std_ms: float | None
-    latency_ms: float | None
-    latency_iqr_ms: float | None
-    quality: float | None
-    quality_se: float | None
-    details: dict[str, Any]  # anything else, JSON: agreement, losses, seconds, ...
-    error: str | None
-    created_at: str  # ISO 8601, UTC
-    updated_at: str
-
-
-COLUMNS = tuple(field.name for field in fields(Candidate))
-INTEGERS = ("number", "parameters")
-NUMBERS = COLUMNS[COLUMNS.index("predicted_latency_ms") : COLUMNS.index("quality_se") + 1]
-CHANGEABLE = ("state", "parameters", *NUMBERS, "details", "error")
 
 
 class Study:
@@ -147,11 +106,11 @@ class Study:
                     "schema_version": SCHEMA_VERSION,
                     "identity": dict(identity),
                     "config": dict(config),
-                    "created_at": _now(),
+                    "created_at": now(),
                 }
                 connection.executemany(
                     "INSERT INTO meta VALUES (?, ?)",
-                    [(key, _to_json(value)) for key, value in meta.items()],
+                    [(key, to_json(value)) for key, value in meta.items()],
                 )
         except BaseException:
             study.close()
@@ -197,7 +156,7 @@ class Study:
             _check_identity(study, identity)
             with study._transaction() as connection:
                 connection.execute(
-                    "UPDATE meta SET value = ? WHERE key = 'config'", (_to_json(dict(config)),)
+                    "UPDATE meta SET value = ? WHERE key = 'config'", (to_json(dict(config)),)
                 )
         except BaseException:
             study.close()
@@ -237,14 +196,14 @@ class Study:
     def candidates(self) -> list[Candidate]:
         """All candidates by number, the baseline (if added) first."""
         rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM candidates ORDER BY number")
-        return [_from_row(self.path, row) for row in rows]
+        return [from_row(self.path, row) for row in rows]
 
     def get(self, number: int) -> Candidate:
         """The candidate of that number; ``StudyError`` if there is none."""
         rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM candidates WHERE number = ?", number)
         if not rows:
             raise StudyError(f"{self.path} has no candidate {number}; see Study.candidates()")
-        return _from_row(self.path, rows[0])
+        return from_row(self.path, rows[0])
 
     def get_value(self, key: str, default: Any = None) -> Any:
         """The fact stored under ``key``, or ``default``."""
@@ -277,7 +236,7 @@ class Study:
         """
         if role not in ("baseline", "candidate"):
             raise StudyError(f'role must be "baseline" or "candidate"; got {role!r}')
-        now = _now()
+        created_at = now()
         with self._transaction() as connection:
             (last,) = connection.execute("SELECT max(number) FROM candidates").fetchone()
             empty: dict[str, Any] = dict.fromkeys(CHANGEABLE) | {"details": {}}
@@ -286,10 +245,10 @@ class Study:
                 "role": role,
                 "architecture": dict(architecture),
                 "architecture_id": architecture_id,
-                "created_at": now,
-                "updated_at": now,
+                "created_at": created_at,
+                "updated_at": created_at,
             }
-            row = _to_row(record | _checked({"state": state, **values}))
+            row = to_row(record | checked({"state": state, **values}))
             twin = connection.execute(
                 "SELECT number FROM candidates "
                 "WHERE architecture_id = :architecture_id OR architecture = :architecture",
@@ -318,12 +277,12 @@ class Study:
         with self._transaction() as connection:
             stored = self.get(number)
             record = {name: getattr(stored, name) for name in COLUMNS}
-            record |= _checked(changes)
+            record |= checked(changes)
             record["details"] = stored.details | dict(changes.get("details", {}))
-            record["updated_at"] = _now()
+            record["updated_at"] = now()
             assignments = ", ".join(f"{name} = :{name}" for name in (*CHANGEABLE, "updated_at"))
             connection.execute(
-                f"UPDATE candidates SET {assignments} WHERE number = :number", _to_row(record)
+                f"UPDATE candidates SET {assignments} WHERE number = :number", to_row(record)
             )
         return self.get(number)
 
@@ -333,7 +292,7 @@ class Study:
             connection.execute(
                 "INSERT INTO facts VALUES (?, ?) "
                 "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, _to_json(value)),
+                (key, to_json(value)),
             )
 
     # The connection
@@ -361,7 +320,7 @@ class Study:
 
     def _json(self, query: str, *values: Any, missing: Any = None) -> Any:
         rows = self._rows(query, *values)
-        return _from_json(self.path, rows[0][0]) if rows else missing
+        return from_json(self.path, rows[0][0]) if rows else missing
 
 
 _MISSING = object()
@@ -427,14 +386,7 @@ def _explained(path: Path) -> Iterator[None]:
             "Free disk space or make the folder writable, then run the same command again"
         ) from error
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, str(error)) from error
-
-
-def _damaged(path: Path, why: str) -> StudyError:
-    return StudyError(
-        f"{path} is damaged or is not a study: {why}. "
-        "Put a copy back, or move it away or choose another --run-dir to start afresh"
-    )
+        raise damaged(path, str(error)) from error
 
 
 def _tables(study: Study) -> set[str]:
@@ -455,7 +407,7 @@ def _check(study: Study) -> None:
     path = study.path
     tables = _tables(study)
     if "meta" not in tables:
-        raise _damaged(path, "it has no table `meta`")
+        raise damaged(path, "it has no table `meta`")
     version = study._json("SELECT value FROM meta WHERE key = 'schema_version'")
     if version != SCHEMA_VERSION:
         raise StudyError(
@@ -464,15 +416,15 @@ def _check(study: Study) -> None:
         )
     missing = {"facts", "candidates"} - tables
     if missing:
-        raise _damaged(path, f"it has no table `{min(missing)}`")
+        raise damaged(path, f"it has no table `{min(missing)}`")
     ((verdict,), *_) = study._rows("PRAGMA quick_check")
     if verdict != "ok":
-        raise _damaged(path, verdict)
+        raise damaged(path, verdict)
 
 
 def _check_identity(study: Study, identity: Mapping[str, Any]) -> None:
     stored = _flat(study.identity)
-    asked = _flat(json.loads(_to_json(dict(identity))))
+    asked = _flat(json.loads(to_json(dict(identity))))
     different = [
         f"  {key}: the study has {_shown(stored, key)}, now {_shown(asked, key)}"
         for key in sorted(stored.keys() | asked.keys())
@@ -499,91 +451,3 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _shown(values: Mapping[str, Any], key: str) -> str:
     text = json.dumps(values[key], ensure_ascii=False) if key in values else "nothing"
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-# Values to and from columns
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(changes.keys() - set(CHANGEABLE))
-    if unknown:
-        raise StudyError(
-            f"a candidate's {', '.join(unknown)} cannot be set; "
-            f"these fields can: {', '.join(CHANGEABLE)}"
-        )
-    return dict(changes)
-
-
-def _to_row(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain SQLite values: NumPy numbers would silently be stored as bytes."""
-    row = dict(record)
-    row["architecture"] = _to_json(row["architecture"])
-    row["details"] = _to_json(dict(row["details"]))
-    if row["error"] is not None:  # SQLite takes no lone surrogates, as in odd file names
-        row["error"] = str(row["error"]).encode("utf-8", "backslashreplace").decode()
-    try:
-        row["state"] = CandidateState(row["state"]).value
-    except ValueError:
-        states = ", ".join(CandidateState)
-        raise StudyError(f"state must be one of {states}; got {row['state']!r}") from None
-    for name in (*INTEGERS, *NUMBERS):
-        if row[name] is not None:
-            row[name] = _number(name, row[name], int if name in INTEGERS else float)
-    if row["state"] == CandidateState.COMPLETE:
-        for name in ("latency_ms", "quality"):
-            if row[name] is None:
-                raise StudyError(f"a complete candidate must have {name}; got None")
-    return row
-
-
-def _number(name: str, value: Any, kind: type[int] | type[float]) -> int | float:
-    try:
-        number = kind(value)
-    except (TypeError, ValueError, OverflowError):
-        raise StudyError(f"{name} must be a finite number or None; got {value!r}") from None
-    if not math.isfinite(number) or number != value:
-        raise StudyError(f"{name} must be a finite {kind.__name__} or None; got {value!r}")
-    return number
-
-
-def _plain(value: Any) -> Any:
-    """JSON's own types; NumPy scalars and arrays unpacked, not finite becomes None."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _to_json(value: Any) -> str:
-    """One text per value: keys sorted, so that equal architectures are equal texts."""
-    try:
-        return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
-    except TypeError as error:
-        raise StudyError(f"a study stores JSON values only: {error}") from None
-
-
-def _from_json(path: Path, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise _damaged(path, f"not JSON: {error}") from error
-
-
-def _from_row(path: Path, row: tuple[Any, ...]) -> Candidate:
-    values = dict(zip(COLUMNS, row, strict=True))
-    for name in ("architecture", "details"):
-        values[name] = _from_json(path, values[name])
-    try:
-        values["state"] = CandidateState(values["state"])
-    except ValueError as error:
-        raise _damaged(path, str(error)) from error
-    return Candidate(**values)
