@@ -1,6 +1,6 @@
 """Zero-shot STS-B of a teacher and of its students: a check from outside their training text.
 
-    python benchmarks/sts_zero_shot.py --sts ../shared/data/glue/STS-B --run runs/NAME
+    python benchmarks/sts_zero_shot.py --sts STS-B --run runs/NAME
 
 Reads the students of a run folder (and the teacher, by default the demo's),
 embeds the sentence pairs of STS-B and correlates cosine similarity with the

@@ -53,8 +53,8 @@ class PassageSource:
     """The passages of one side of a corpus; a grain ``RandomAccessDataSource``.
 
     Each document is cut into windows of ``sequence_length - 2`` tokens. Its last,
-    shorter window is kept if it has ``min_tokens``. Passage ``i`` is
-    ``[CLS] window [SEP] [PAD] ...``.
+    shorter window is kept if it has ``min_tokens`` or is all there is of the
+    document. Passage ``i`` is ``[CLS] window [SEP] [PAD] ...``.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class PassageSource:
         window = sequence_length - 2
         documents = np.flatnonzero(store.held_out == held_out)
         tokens = np.diff(store.offsets)[documents]
-        windows = tokens // window + (tokens % window >= min_tokens)  # of each document
+        # a document that is short as a whole is kept: a sentence is a text too
+        keeps_last = (tokens % window >= min_tokens) | ((tokens > 0) & (tokens < window))
+        windows = tokens // window + keeps_last  # of each document
         first = np.cumsum(windows) - windows  # the passage at which each document starts
         within = np.arange(windows.sum()) - np.repeat(first, windows)
         self._start = np.repeat(store.offsets[documents], windows) + within * window

@@ -130,7 +130,7 @@ class FlashDistiller:
     ) -> None:
         self.teacher, self.passages, self.outputs = teacher, passages, outputs
         self.start, self.held_out, self.settings = start, held_out, settings
-        self._scale = _variances(passages, outputs)
+        self._scale = self._variances()
         # Adam's steps have one size for all weights: with the output layers scaled
         # up to the size of the others, a step does not overthrow the fitted start.
         self._output_scale = outputs.states.shape[-1] ** 0.5
@@ -157,6 +157,8 @@ class FlashDistiller:
         if self.outputs.passages is not None:
             params["output"] = self._fitted_output(program, params, words_only=False)
         judged = self.judge(program, params)
+        if not np.isfinite(judged.quality.value):
+            raise TrainingError("the trained student returns values that are not finite")
         trained = self.settings.steps * self.settings.batch_size
         return Distilled(
             program.finished(params),
@@ -224,7 +226,7 @@ class FlashDistiller:
         """The layer from each word's features to the teacher's state there."""
         rows = slice(0, ROWS_FOR_TOKEN_FIT)
         ids, mask = self.passages.input_ids[rows], self.passages.attention_mask[rows]
-        real = mask > 0
+        real = self._regressed(ids, mask) > 0
         features = program.words(params, ids)[real]
         return _layer(fit_ridge(features, self.outputs.states[rows][real].astype(np.float32)))
 
@@ -285,6 +287,29 @@ class FlashDistiller:
         params["table"] = jax.tree.map(lambda rows: rows.at[pad].set(0.0), params["table"])
         return params, losses, seconds, compile_s
 
+    def _regressed(self, ids: Any, mask: Any) -> Any:
+        """Positions whose states are regressed, as ones and zeros like ``mask``.
+
+        All tokens of a passage; under a masked-LM teacher not its first and last,
+        where checkpoints keep outliers that would drown all other positions.
+        """
+        if self.teacher.pooling is not None:
+            return mask
+        special = self.teacher.special
+        return mask * ((ids != special.cls) & (ids != special.sep))
+
+    def _variances(self) -> tuple[float, float]:
+        """Variance of token states and of passage embeddings, summed over the width."""
+        rows = slice(0, ROWS_FOR_TOKEN_FIT)
+        real = (
+            self._regressed(self.passages.input_ids[rows], self.passages.attention_mask[rows]) > 0
+        )
+        states = self.outputs.states[rows][real].astype(np.float32)
+        token, passage = float(states.var(0).sum()), 1.0
+        if self.outputs.passages is not None:
+            passage = float(np.asarray(self.outputs.passages).var(0).sum())
+        return max(token, 1e-12), max(passage, 1e-12)
+
     def _batch(self, which: np.ndarray) -> dict[str, np.ndarray]:
         batch = {
             "ids": self.passages.input_ids[which],
@@ -309,7 +334,7 @@ class FlashDistiller:
         if pooling is None or pooling.is_linear:
             states = _apply(params["token_output"], hidden) / self._output_scale
             errors = state_error(states, batch["states"]) / token_scale
-            parts["token"] = weighted_mean(errors, batch["mask"])
+            parts["token"] = weighted_mean(errors, self._regressed(batch["ids"], batch["mask"]))
         if pooling is not None:
             pooled = pool(hidden, batch["mask"], pooling.mode)
             vectors = _apply(params["output"], pooled) / self._output_scale
@@ -371,13 +396,3 @@ def make_optimiser(settings: FlashSettings) -> optax.GradientTransformation:
             mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
         ),
     )
-
-
-def _variances(passages: PassageSet, outputs: TeacherOutputs) -> tuple[float, float]:
-    """Variance of token states and of passage embeddings, summed over the width."""
-    rows = slice(0, 512)
-    real = passages.attention_mask[rows] > 0
-    states = outputs.states[rows][real].astype(np.float32)
-    token = float(states.var(0).sum())
-    passage = 1.0 if outputs.passages is None else float(np.asarray(outputs.passages).var(0).sum())
-    return max(token, 1e-12), max(passage, 1e-12)

@@ -1,6 +1,7 @@
 """Fill a latency table: measure architectures and append each as it is known."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,12 +23,13 @@ class TableBuilder:
     What the table already holds is not measured again, failures included.
 
     Args:
-        path: The CSV file; made with the first row, continued if it exists.
+        path: The CSV file; made if there is none, else continued.
         fields: Architecture fields, in the table's order.
         vocab_size: Rows of the word embedding.
 
     Raises:
-        TargetError: The file holds another target, workload or set of fields.
+        TargetError: The file holds another target, workload or set of fields,
+            or cannot be read or written.
     """
 
     def __init__(
@@ -43,16 +45,21 @@ class TableBuilder:
         self.path, self.family, self.target = path, family, target
         self.workload, self.vocab_size = workload, vocab_size
         self._fields = tuple(sorted(fields))
-        try:
-            if not path.exists():
+        if path.is_file() and not path.stat().st_size:
+            path.unlink()  # killed before it had written even the header
+        if not path.exists():
+            with _as_target_error():
                 create_table(path, self._fields)
-            self._check(read_table(path))
-        except TableError as error:
-            raise TargetError(str(error)) from error
+        self._check(self.rows())
 
     def rows(self) -> LatencyTable:
-        """The table as it stands."""
-        return read_table(self.path)
+        """The table as it stands.
+
+        Raises:
+            TargetError: It cannot be read.
+        """
+        with _as_target_error():
+            return read_table(self.path)
 
     def known(self) -> dict[Architecture, LatencyRow]:
         """Measured and failed rows by architecture; the newest of repeated ones."""
@@ -67,7 +74,7 @@ class TableBuilder:
         """Rows for these architectures, from the table or newly measured.
 
         Raises:
-            TargetError: The table cannot be written; rows so far are kept.
+            TargetError: The table cannot be read or written; rows so far are kept.
         """
         known = self.known()
         rows = []
@@ -105,10 +112,8 @@ class TableBuilder:
             measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
             error=measurement.error,
         )
-        try:
+        with _as_target_error():
             append_row(self.path, row)
-        except TableError as error:
-            raise TargetError(str(error)) from error
         return row
 
     def _check(self, table: LatencyTable) -> None:
@@ -131,3 +136,11 @@ class TableBuilder:
                         f"{self.path} holds rows with {name} {getattr(row, name)!r}; these would "
                         f"have {value!r}: choose another file"
                     )
+
+
+@contextmanager
+def _as_target_error() -> Iterator[None]:
+    try:
+        yield
+    except TableError as error:
+        raise TargetError(str(error)) from error

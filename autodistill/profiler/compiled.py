@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from autodistill.errors import TargetError
 from autodistill.models.config import EncoderConfig
 from autodistill.models.encoder import Encoder
 from autodistill.profiler.target import Workload
@@ -40,7 +41,15 @@ def compile_encoder(
     Weights are arguments of the program, as when a checkpoint is served. They
     are small random numbers: latency does not depend on them, and exact zeros
     or denormals could be treated specially by hardware.
+
+    Raises:
+        TargetError: The workload's passages are longer than the encoder's.
     """
+    if workload.sequence_length > config.max_position_embeddings:
+        raise TargetError(
+            f"the encoder has {config.max_position_embeddings} positions; it cannot serve "
+            f"passages of {workload.sequence_length} tokens: choose a shorter sequence length"
+        )
     dtype = jnp.dtype(workload.dtype)
     definition, abstract = nnx.split(Encoder(config, nnx.Rngs(0)))
     rng = np.random.default_rng(0)

@@ -31,8 +31,13 @@ class RooflineTarget:
     name: str = "cpu-roofline"
     flops_per_s: float = 1.5e11
     bytes_per_s: float = 2e10
-    device_kind: str = field(default="nominal CPU, 150 GFLOP/s, 20 GB/s", init=False)
     statistic: str = field(default="compiler_estimate", init=False)
+
+    @property
+    def device_kind(self) -> str:
+        """The rates: estimates at others are not comparable."""
+        flops, memory = self.flops_per_s / 1e9, self.bytes_per_s / 1e9
+        return f"nominal CPU, {flops:g} GFLOP/s, {memory:g} GB/s"
 
     def measure(self, configs: Sequence[EncoderConfig], workload: Workload) -> list[Measurement]:
         """Estimate each encoder from its compiled program; nothing is run."""
@@ -42,7 +47,7 @@ class RooflineTarget:
         try:
             compiled = compile_encoder(config, workload, jax.devices("cpu")[0])
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            return Measurement(None, error=f"{type(error).__name__}: {str(error)[:300]}")
+            return Measurement.failed(error)
         if compiled.flops is None or compiled.bytes_accessed is None:
             return Measurement(None, error="the compiler gave no count of flops and bytes")
         seconds = max(compiled.flops / self.flops_per_s, compiled.bytes_accessed / self.bytes_per_s)

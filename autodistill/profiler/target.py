@@ -59,6 +59,11 @@ class Measurement:
     peak_memory_bytes: int | None = None
     error: str = ""
 
+    @classmethod
+    def failed(cls, error: Exception) -> "Measurement":
+        """What there is to say of an encoder that could not be compiled or run."""
+        return cls(None, error=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+
 
 class Target(Protocol):
     """Measures encoders. Members of one target are comparable with each other."""

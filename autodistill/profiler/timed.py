@@ -16,6 +16,7 @@ from functools import cached_property
 
 import jax
 import numpy as np
+from scipy.stats import binom
 
 from autodistill.errors import TargetError
 from autodistill.models.config import EncoderConfig
@@ -26,17 +27,15 @@ BURST = 5  # timed runs per turn
 
 
 def median_interval(samples: np.ndarray) -> tuple[float, float]:
-    """A 95% interval of the median, by order statistics [Conover1999].
+    """An interval of the median, at 95% or more, by order statistics [Conover1999].
 
-    Needs no assumption on the distribution; with fewer than six samples it is
-    as wide as the samples.
+    Needs no assumption on the distribution: the number of samples below the median
+    is binomial. Fewer than six samples cannot give 95%; the interval is then as
+    wide as they are.
     """
     ordered = np.sort(samples)
-    n = len(ordered)
-    half = 1.96 * np.sqrt(n) / 2
-    low = max(int(np.floor(n / 2 - half)), 0)
-    high = min(int(np.ceil(n / 2 + half)), n - 1)
-    return float(ordered[low]), float(ordered[high])
+    low = max(int(binom.ppf(0.025, len(ordered), 0.5)) - 1, 0)
+    return float(ordered[low]), float(ordered[-1 - low])
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class TimedTarget:
         """Time several encoders in interleaved rounds."""
         device = self.device
         compiled: dict[int, CompiledEncoder] = {}
-        errors: dict[int, str] = {}
+        failed: dict[int, Measurement] = {}
         for i, config in enumerate(configs):
             try:
                 compiled[i] = compile_encoder(config, workload, device)
@@ -91,12 +90,10 @@ class TimedTarget:
                     compiled[i].run()
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 compiled.pop(i, None)
-                errors[i] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+                failed[i] = Measurement.failed(error)
         samples = self._rounds(compiled)
         return [
-            _summary(compiled[i], np.array(samples[i]))
-            if i in compiled
-            else Measurement(None, error=errors[i])
+            failed[i] if i in failed else _summary(compiled[i], np.array(samples[i]))
             for i in range(len(configs))
         ]
 
@@ -113,14 +110,16 @@ class TimedTarget:
             for i in rng.permutation(sorted(open_)):
                 compiled[i].run()  # brings its weights back into the caches
                 samples[i].extend(compiled[i].run() for _ in range(BURST))
-                if len(samples[i]) >= self.min_repeats and self._is_settled(samples[i]):
+                if self._is_settled(samples[i]):
                     open_.discard(i)
         return samples
 
     def _is_settled(self, runs: list[float]) -> bool:
         if sum(runs) >= self.max_seconds:
             return True
-        if len(runs) % 10:  # sorting after every run would cost more than the runs
+        if (
+            len(runs) < self.min_repeats or len(runs) % 10
+        ):  # sorting after every run would cost more than the runs
             return False
         low, high = median_interval(np.array(runs))
         return high - low <= self.precision * float(np.median(runs))

@@ -1,18 +1,20 @@
 """From the study's candidates to the report's rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from autodistill.report.data import ReportRow
 from autodistill.report.pareto import mark_front
 from autodistill.study import Candidate
 
 
-def rows_from_candidates(candidates: Iterable[Candidate]) -> tuple[ReportRow, ...]:
-    """One row per candidate, the front marked.
+def rows_from_candidates(
+    candidates: Iterable[Candidate], *, excluded: Collection[int] = ()
+) -> tuple[ReportRow, ...]:
+    """One row per candidate, the front marked among all but those ``excluded``.
 
     ``agreement`` and ``untrained_quality`` come from the candidate's details.
     """
-    return mark_front(
+    rows = (
         ReportRow(
             number=candidate.number,
             role=candidate.role,
@@ -30,3 +32,4 @@ def rows_from_candidates(candidates: Iterable[Candidate]) -> tuple[ReportRow, ..
         )
         for candidate in candidates
     )
+    return mark_front(rows, excluded=excluded)

@@ -1,6 +1,6 @@
 """The Pareto front of latency (minimised) and quality (maximised)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -46,11 +46,19 @@ def pareto_front(
     return mask
 
 
-def mark_front(rows: Iterable[ReportRow]) -> tuple[ReportRow, ...]:
-    """The rows with ``on_front`` set, among the complete ones, the baseline included."""
+def mark_front(
+    rows: Iterable[ReportRow], *, excluded: Collection[int] = ()
+) -> tuple[ReportRow, ...]:
+    """The rows with ``on_front`` set, among the complete ones, the baseline included.
+
+    Args:
+        rows: In any order; the order is kept.
+        excluded: Numbers of rows that may not be on the front, as those over a limit.
+    """
     rows = tuple(rows)
-    latency = [_number(row.latency_ms) if row.complete else np.nan for row in rows]
-    quality = [_number(row.quality) if row.complete else np.nan for row in rows]
+    joins = [row.complete and row.number not in excluded for row in rows]
+    latency = [_number(r.latency_ms) if j else np.nan for r, j in zip(rows, joins, strict=True)]
+    quality = [_number(r.quality) if j else np.nan for r, j in zip(rows, joins, strict=True)]
     mask = pareto_front(latency, quality)
     return tuple(replace(row, on_front=bool(on)) for row, on in zip(rows, mask, strict=True))
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -80,10 +81,11 @@ class Arguments:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 is success, 2 bad input, 130 interrupted."""
     arguments = tyro.cli(Arguments, args=argv, prog="python -m autodistill.search")
+    began = time.monotonic()
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        search(arguments, console)
+        search(arguments, console, began=began)
     except (AutoDistillError, PredictorError) as error:
         message = Text.assemble(("error: ", "bold red"), str(error))
         Console(stderr=True).print(message, soft_wrap=True)
@@ -94,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def search(arguments: Arguments, console: Console) -> None:
+def search(arguments: Arguments, console: Console, *, began: float) -> None:
     """Resolve the arguments and run; cheap checks come before anything slow."""
     from autodistill.search.budget import Budget
 
@@ -108,7 +110,7 @@ def search(arguments: Arguments, console: Console) -> None:
     from autodistill.search.progress import Display
     from autodistill.search.run import Search
     from autodistill.search.settings import SearchSettings
-    from autodistill.space.families import for_masked_lm
+    from autodistill.space.restrict import for_masked_lm
     from autodistill.teacher import TeacherKind, demo_teacher_folder, load_teacher
 
     _check_positive(arguments)
@@ -139,7 +141,7 @@ def search(arguments: Arguments, console: Console) -> None:
     settings = replace(settings, run_dir=run_dir)
     with Display(console) as display:
         display.say(f"[bold]run[/]       {escape(str(run_dir))}")
-        Search(settings, display).run()
+        Search(settings, display, began=began).run()
 
 
 def load_space(name: str) -> SearchSpace:

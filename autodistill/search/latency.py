@@ -50,13 +50,19 @@ class LatencyModel:
         save(self.surrogate.predictor, path, columns=list(columns), target=target)
 
 
-def fit_latency(builder: TableBuilder, describe: Describe, *, seed: int) -> LatencyModel:
-    """The better of both kinds of model on the measured rows.
+def fit_latency(
+    builder: TableBuilder,
+    describe: Describe,
+    *,
+    seed: int,
+    without: Architecture | None = None,
+) -> LatencyModel:
+    """The better of both kinds of model on the measured rows, one perhaps left out.
 
     Raises:
         TargetError: Nothing could be measured.
     """
-    rows = builder.rows().measured
+    rows = [row for row in builder.rows().measured if Architecture(row.architecture) != without]
     if len(rows) < 2:
         failed = [row.error for row in builder.rows().rows if row.error]
         raise TargetError(

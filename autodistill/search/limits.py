@@ -73,6 +73,14 @@ class Limits:
                 "give a --space with smaller choices"
             )
 
+    def why_over(self, latency_ms: float | None, parameters: int | None) -> str | None:
+        """What limit a measured student is over, if any; None counts as within."""
+        if self.max_latency_ms is not None and (latency_ms or 0) > self.max_latency_ms:
+            return f"takes {latency_ms:.3g} ms, over the limit {self.max_latency_ms:g}"
+        if self.max_params is not None and (parameters or 0) > self.max_params:
+            return f"has {parameters:,} parameters, over the limit {self.max_params:,}"
+        return None
+
     def most_hopeful(
         self,
         space: SearchSpace,

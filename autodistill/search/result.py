@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold, cross_val_predict
 
 from autodistill.errors import ExportError
+from autodistill.models.config import EncoderConfig
 from autodistill.profiler import TableBuilder
 from autodistill.report.data import (
     ParityPoint,
@@ -24,6 +25,7 @@ from autodistill.report.from_study import rows_from_candidates
 from autodistill.report.html import write_html
 from autodistill.report.terminal import render
 from autodistill.search.designer import BayesianSearch, Surrogate
+from autodistill.search.history import history
 from autodistill.search.latency import Describe, LatencyModel, fit_latency
 from autodistill.search.progress import Display
 from autodistill.search.settings import SearchSettings
@@ -31,7 +33,10 @@ from autodistill.space import Architecture
 from autodistill.space.families import encoder_config
 from autodistill.study import CandidateState, Study
 from autodistill.teacher import TeacherKind
+from predictors import save
 from predictors.table import read_table
+
+SIDE_BY_SIDE = 10  # programs and weights that are in memory at once
 
 
 def finish(
@@ -52,15 +57,14 @@ def finish(
         display: Where the table is printed.
         describe: What the latency model sees of architectures.
         columns: Names of it.
-        seconds: How long this command has taken.
+        seconds: How long the search has taken, over all its commands.
         remeasure: Measure all finished students once more, interleaved, so that
             their latencies are comparable whatever the machine did meanwhile.
     """
     if remeasure:
         measure_again(study, settings, display)
-    total = float(study.get_value("seconds", 0.0)) + seconds
-    study.set_value("seconds", total)
-    report = make_report(study, settings, describe, columns, seconds=total)
+    study.set_value("seconds", seconds)
+    report = make_report(study, settings, describe, columns, seconds=seconds)
     keep_front(study, settings, report)
     path = settings.run_dir / "report.html"
     write_html(report, path)
@@ -75,7 +79,7 @@ def measure_again(study: Study, settings: SearchSettings, display: Display) -> N
     key = [c.number for c in complete]
     if not complete or study.get_value("measured_again") == key:
         return
-    configs = [
+    configs: list[EncoderConfig] = [
         encoder_config(
             Architecture(c.architecture),
             family=str(settings.space.family),
@@ -86,10 +90,13 @@ def measure_again(study: Study, settings: SearchSettings, display: Display) -> N
     # A teacher with fewer positions than the workload cannot be served under it.
     teacher = settings.teacher.config
     is_served = settings.workload.sequence_length <= teacher.max_position_embeddings
-    with display.bar("measuring all students once more, side by side"):
-        measurements = settings.target.measure(
-            [*configs, *([teacher] if is_served else [])], settings.workload
-        )
+    configs += [teacher] if is_served else []
+    measurements = []
+    with display.bar("measuring all students once more, side by side") as advance:
+        for begin in range(0, len(configs), SIDE_BY_SIDE):
+            together = configs[begin : begin + SIDE_BY_SIDE]
+            measurements += settings.target.measure(together, settings.workload)
+            advance(len(measurements), len(configs))
     for candidate, measurement in zip(complete, measurements, strict=False):
         if measurement.latency_ms is not None:
             study.update(
@@ -116,6 +123,13 @@ def make_report(
     embedding = teacher.kind is TeacherKind.EMBEDDING
     surrogates, parity = _surrogates(study, settings, describe, columns)
     corpus = study.get_value("corpus", "")
+    facts = {"space": f"{settings.space.name}, {settings.space.size:,} architectures"}
+    over = _over_limits(study, settings)
+    if over:
+        facts["over a limit in the end, not handed back"] = "; ".join(
+            f"{'baseline' if number == 0 else f'student {number}'} {why}"
+            for number, why in over.items()
+        )
     return ReportData(
         teacher_name=teacher.name,
         kind=teacher.kind.value,
@@ -125,7 +139,7 @@ def make_report(
         **asdict(settings.workload),
         steps=settings.flash.steps,
         seed=settings.seed,
-        rows=rows_from_candidates(study.candidates()),
+        rows=rows_from_candidates(study.candidates(), excluded=over),
         teacher=TeacherRow(
             teacher.parameters,
             study.get_value("teacher_latency_ms"),
@@ -141,8 +155,18 @@ def make_report(
         max_latency_ms=settings.limits.max_latency_ms,
         max_params=settings.limits.max_params,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        facts={"space": f"{settings.space.name}, {settings.space.size:,} architectures"},
+        facts=facts,
     )
+
+
+def _over_limits(study: Study, settings: SearchSettings) -> dict[int, str]:
+    """Finished students that the final measurement finds over a hard limit, and why."""
+    return {
+        candidate.number: why
+        for candidate in study.candidates()
+        if candidate.state is CandidateState.COMPLETE
+        and (why := settings.limits.why_over(candidate.latency_ms, candidate.parameters))
+    }
 
 
 def _surrogates(
@@ -171,8 +195,6 @@ def _surrogates(
     quality = _quality_surrogate(study, settings, describe)
     if quality is not None:
         found.append(_scores("quality", quality))
-        from predictors import save
-
         save(
             quality.predictor,
             settings.run_dir / "predictors" / "quality.json",
@@ -185,8 +207,6 @@ def _surrogates(
 def _quality_surrogate(
     study: Study, settings: SearchSettings, describe: Describe
 ) -> Surrogate | None:
-    from autodistill.search.run import history
-
     architectures, values = history(study)
     if np.isfinite(values).all(axis=1).sum() < 3:
         return None

@@ -14,10 +14,11 @@ import yaml
 from rich.markup import escape
 
 from autodistill.distill.flash import Distilled
-from autodistill.errors import AutoDistillError, SearchError, StudyError, TrainingError
+from autodistill.errors import SearchError, StudyError, TrainingError
 from autodistill.export import save_student
 from autodistill.profiler import TableBuilder
 from autodistill.search.designer import BayesianSearch
+from autodistill.search.history import OPEN, history, took_training
 from autodistill.search.latency import LatencyModel, fit_latency, profile_sample
 from autodistill.search.limits import smallest, student_parameters
 from autodistill.search.materials import Materials, make_materials, tokenised
@@ -28,25 +29,26 @@ from autodistill.space import Architecture
 from autodistill.space.cost import FEATURES, encoder_features
 from autodistill.space.families import encoder_config
 from autodistill.study import Candidate, CandidateState, Study
-from predictors.rows import LatencyRow
 
-DISTILLED, STUDENTS, PREDICTORS = "distilled", "students", "predictors"
 MAX_LOOKS = 8  # measurements in search of one within the limits, before any training
 MAX_MISSES = 20  # proposals in a row over a limit before the search gives up
 
-SPENT = (CandidateState.COMPLETE, CandidateState.FAILED)
-OPEN = (CandidateState.PROPOSED, CandidateState.MEASURED, CandidateState.TRAINING)
+SECONDS_TO_MEASURE_AGAIN = 3.0  # of each student, at the end
 
 
 class Search:
     """One search in one run folder. Objectives, minimised: 1 - quality, latency in ms."""
 
-    def __init__(self, settings: SearchSettings, display: Display) -> None:
+    def __init__(
+        self, settings: SearchSettings, display: Display, *, began: float | None = None
+    ) -> None:
+        """``began``: when the command started, by ``time.monotonic``; now, if not given."""
         self.settings, self.display = settings, display
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
         self.space, self.teacher = settings.space, settings.teacher
         settings.limits.check_parameters(self.space, self.teacher)
         self.study = _open_study(settings)
+        self.seconds_before = float(self.study.get_value("seconds", 0.0))
 
     def run(self) -> None:
         """All stages, from wherever the study stands; a report at the end in any case.
@@ -58,11 +60,11 @@ class Search:
         with self.study:
             try:
                 self._search()
+                self._finish(remeasure=True)
             except KeyboardInterrupt:
                 self.display.say("\nstopped; writing up what is done")
                 self._finish(remeasure=False)
                 raise
-            self._finish(remeasure=True)
 
     def _search(self) -> None:
         settings, say = self.settings, self.display.say
@@ -83,8 +85,7 @@ class Search:
         builder = self._table_builder()
         model = self._profile(builder)
         materials = self._materials(store)
-        spent = self._distil_all(builder, model, materials)
-        say(f"[bold]search[/]    {spent} students distilled")
+        self._distil_all(builder, model, materials)
 
     # -- latency ---------------------------------------------------------------
 
@@ -172,28 +173,26 @@ class Search:
 
     # -- candidates ------------------------------------------------------------
 
-    def _distil_all(self, builder: TableBuilder, model: LatencyModel, materials: Materials) -> int:
+    def _distil_all(self, builder: TableBuilder, model: LatencyModel, materials: Materials) -> None:
         budget = self.settings.budget
         if not self.study.candidates():
-            self._add(self._baseline(), model, role="baseline")
+            self._add(self._baseline(), model, builder, role="baseline")
         with self.display.bar("students", budget.students) as advance:
             while True:
-                spent = [
-                    c for c in self.study.candidates() if c.state in SPENT and c.role != "baseline"
-                ]
-                advance(len(spent), budget.students or len(spent) + 1)
+                spent = sum(map(took_training, self.study.candidates()))
+                advance(spent, budget.students or spent + 1)
                 candidate = self._open_candidate()
                 is_baseline = candidate is not None and candidate.role == "baseline"
                 elapsed = time.monotonic() - self.began
-                if not is_baseline and budget.is_spent(len(spent), elapsed, self._expected_s()):
-                    return len(spent)
+                if not is_baseline and budget.is_spent(spent, elapsed, self._expected_s()):
+                    return
                 if candidate is None and (misses := self._misses()) >= MAX_MISSES:
                     self.display.say(f"{misses} proposals in a row missed a limit; stopping here")
-                    return len(spent)
+                    return
                 if candidate is None:
-                    candidate = self._propose(model)
+                    candidate = self._propose(model, builder)
                 if candidate is None:
-                    return len(spent)
+                    return
                 fits = self._measure(candidate, builder)
                 model = fit_latency(builder, self._describe, seed=self.settings.seed)
                 if fits:
@@ -214,11 +213,13 @@ class Search:
         return misses
 
     def _expected_s(self) -> float:
-        """Mean seconds of the students so far; 0 before the first."""
+        """Seconds that one more student and then the end will take; 0 before the first."""
         seconds = [c.details["seconds"] for c in self.study.candidates() if "seconds" in c.details]
-        return float(np.mean(seconds)) if seconds else 0.0
+        if not seconds:
+            return 0.0
+        return float(np.mean(seconds)) + SECONDS_TO_MEASURE_AGAIN * (len(seconds) + 2)
 
-    def _propose(self, model: LatencyModel) -> Candidate | None:
+    def _propose(self, model: LatencyModel, builder: TableBuilder) -> Candidate | None:
         settings = self.settings
         search = BayesianSearch(
             self.space,
@@ -236,9 +237,16 @@ class Search:
         if search.is_exhausted:
             self.display.say(f"all {self.space.size} architectures of the space are evaluated")
             return None
-        return self._add(search.ask(1)[0], model, role="candidate")
+        return self._add(search.ask(1)[0], model, builder, role="candidate")
 
-    def _add(self, architecture: Architecture, model: LatencyModel, *, role: str) -> Candidate:
+    def _add(
+        self, architecture: Architecture, model: LatencyModel, builder: TableBuilder, *, role: str
+    ) -> Candidate:
+        """Enter one, with what a model that has not seen it predicts."""
+        if architecture in builder.known():
+            model = fit_latency(
+                builder, self._describe, seed=self.settings.seed, without=architecture
+            )
         mean, std = model([architecture])
         return self.study.add(
             architecture.to_dict(),
@@ -257,7 +265,9 @@ class Search:
                 candidate.number, state=CandidateState.FAILED, error=f"latency: {row.error}"
             )
             return False
-        reason = self._over_limit(candidate, row)
+        reason = None
+        if candidate.role != "baseline":  # what others are compared with may be over
+            reason = self.settings.limits.why_over(row.latency_ms, candidate.parameters)
         self.study.update(
             candidate.number,
             state=CandidateState.INFEASIBLE if reason else CandidateState.MEASURED,
@@ -269,17 +279,6 @@ class Search:
         if reason:
             self.display.say(f"  {candidate.number:>3}  {reason}; not distilled")
         return reason is None
-
-    def _over_limit(self, candidate: Candidate, row: LatencyRow) -> str | None:
-        limits = self.settings.limits
-        assert row.latency_ms is not None and candidate.parameters is not None, "measured"
-        if candidate.role == "baseline":
-            return None  # what others are compared with need not keep the limits
-        if limits.max_latency_ms is not None and row.latency_ms > limits.max_latency_ms:
-            return f"takes {row.latency_ms:.3g} ms, over the limit {limits.max_latency_ms:g}"
-        if limits.max_params is not None and candidate.parameters > limits.max_params:
-            return f"has {candidate.parameters:,} parameters, over {limits.max_params:,}"
-        return None
 
     def _distil(self, number: int, materials: Materials) -> None:
         candidate = self.study.update(number, state=CandidateState.TRAINING)
@@ -295,14 +294,21 @@ class Search:
         try:
             with self.display.bar(f"distilling {name}", materials.distiller.settings.steps) as bar:
                 result = materials.distiller.distil(config, progress=bar)
-        except (TrainingError, jax.errors.JaxRuntimeError, MemoryError) as error:
+        except (
+            TrainingError,
+            jax.errors.JaxRuntimeError,
+            np.linalg.LinAlgError,
+            MemoryError,
+        ) as error:
             why = f"{type(error).__name__}: {str(error)[:300]}"
             self.study.update(number, state=CandidateState.FAILED, error=why)
             self.display.say(f"  {number:>3}  failed: {escape(why)}")
             return
         finally:
             jax.clear_caches()  # each architecture has programs of its own: bounds the memory
-        save_student(result.student, self.teacher, self.settings.run_dir / DISTILLED / str(number))
+        save_student(
+            result.student, self.teacher, self.settings.run_dir / "distilled" / str(number)
+        )
         self._complete(number, result)
 
     def _complete(self, number: int, result: Distilled) -> None:
@@ -338,7 +344,7 @@ class Search:
             self.display,
             self._describe,
             self.columns,
-            seconds=time.monotonic() - self.began,
+            seconds=self.seconds_before + time.monotonic() - self.began,
             remeasure=remeasure,
         )
 
@@ -346,22 +352,6 @@ class Search:
     def columns(self) -> list[str]:
         """Names of what the latency model sees."""
         return [*self.space.columns, *FEATURES]
-
-
-def history(study: Study) -> tuple[list[Architecture], np.ndarray]:
-    """What a designer is told: architectures and (n, 2) values, NaN where it failed."""
-    architectures, values = [], []
-    for candidate in study.candidates():
-        if candidate.state in OPEN:
-            continue
-        architectures.append(Architecture(candidate.architecture))
-        if candidate.state is CandidateState.COMPLETE:
-            assert candidate.quality is not None, "a complete candidate has a quality"
-            latency_ms = candidate.details.get("first_latency_ms", candidate.latency_ms)
-            values.append((1.0 - candidate.quality, latency_ms))
-        else:
-            values.append((np.nan, np.nan))
-    return architectures, np.array(values, np.float64).reshape(-1, 2)
 
 
 def _open_study(settings: SearchSettings) -> Study:
@@ -392,6 +382,3 @@ def _cross_validation(model: LatencyModel) -> str:
         return "too few for cross-validation"
     parts = [f"{name} {100 * (score.mape or 0):.1f}%" for name, score in scores.items()]
     return f"cross-validated error {', '.join(parts)}; {model.surrogate.name} serves"
-
-
-__all__ = ["AutoDistillError", "Search", "history"]

@@ -1,7 +1,6 @@
 """The encoder families that a space can be of: their fields, defaults and rules."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from autodistill.errors import SpaceError
 from autodistill.models.config import (
@@ -13,9 +12,6 @@ from autodistill.models.config import (
 )
 from autodistill.space.architecture import Value
 from autodistill.space.rules import Rule
-
-if TYPE_CHECKING:
-    from autodistill.space.space import SearchSpace
 
 # Fields that a space of the family must give; the values that others take
 # where it does not are those of the config classes (Hugging Face's defaults).
@@ -88,22 +84,6 @@ def _check_values(field: str, values: Sequence[Value]) -> None:
             raise SpaceError(f"{field} must be one of {', '.join(_CATEGORIES[field])}; got {wrong}")
     elif wrong := [v for v in values if type(v) is not int or v < 1]:
         raise SpaceError(f"{field} must be positive integers; got {wrong}")
-
-
-def for_masked_lm(space: "SearchSpace") -> "SearchSpace":
-    """The part of a space whose students can carry a masked-LM head.
-
-    Hugging Face's MobileBERT head cannot hold an embedding wider than the
-    hidden states; BERT's always fits.
-
-    Raises:
-        SpaceError: Nothing is left, or the baseline is not.
-    """
-    if space.family != "mobilebert":
-        return space
-    chosen = "embedding_size" in space.choices
-    rule = EMBEDDING_FITS_HEAD if chosen else DEFAULT_EMBEDDING_FITS_HEAD
-    return space if rule in space.rules else space.with_rule(rule)
 
 
 def encoder_config(

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from itertools import product
 from math import prod
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -93,13 +93,24 @@ class SearchSpace:
         Raises:
             SpaceError: The rule forbids everything, or the baseline.
         """
-        return SearchSpace(
-            self.choices,
-            family=self.family,
-            baseline=self.baseline,
-            rules=(*self.extra_rules, rule),
-            name=self.name,
-        )
+        return self._changed(rules=(*self.extra_rules, rule))
+
+    def with_baseline(self, baseline: Mapping[str, Value] | None) -> "SearchSpace":
+        """The same space, compared with another member, or with none.
+
+        Raises:
+            SpaceError: The baseline is not in the space.
+        """
+        return self._changed(baseline=baseline)
+
+    def _changed(self, **changes: Any) -> "SearchSpace":
+        own = {
+            "family": self.family,
+            "baseline": self.baseline,
+            "rules": self.extra_rules,
+            "name": self.name,
+        }
+        return SearchSpace(self.choices, **own | changes)
 
     @property
     def fields(self) -> tuple[str, ...]:

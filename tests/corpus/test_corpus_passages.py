@@ -35,10 +35,10 @@ def windows_by_hand(
     for document in range(len(store.names)):
         if store.held_out[document] != held_out:
             continue
-        rest = store.document_tokens(document).tolist()
+        rest = whole = store.document_tokens(document).tolist()
         while rest:
             window, rest = rest[: length - 2], rest[length - 2 :]
-            if len(window) >= min(min_tokens, length - 2):
+            if len(window) >= min(min_tokens, length - 2) or window == whole:
                 found.append(([2, *window, 3], document))
     return found
 

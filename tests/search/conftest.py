@@ -106,7 +106,8 @@ def write_tiny_teacher(folder: Path, *, head: bool = False, seed: int = 0) -> Pa
     (folder / "config.json").write_text(json.dumps(config.to_hugging_face(masked_lm=head)))
     if not head:
         (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+        pooling = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
         kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
         chain = [
             {"idx": i, "name": kind, "path": path, "type": f"sentence_transformers.models.{kind}"}

@@ -10,7 +10,8 @@ from autodistill.distill.start import random_weights
 from autodistill.errors import ArgumentError
 from autodistill.search.limits import Limits, smallest, student_parameters
 from autodistill.space import Architecture, SearchSpace
-from autodistill.space.families import encoder_config, for_masked_lm
+from autodistill.space.families import encoder_config
+from autodistill.space.restrict import for_masked_lm
 from autodistill.teacher import DenseLayer, Pooling, Teacher, load_teacher
 from predictors.rows import LatencyRow
 from predictors.table import LatencyTable

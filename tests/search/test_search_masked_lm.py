@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from autodistill.search.__main__ import load_space
-from autodistill.space.families import for_masked_lm
+from autodistill.space.restrict import for_masked_lm
 from autodistill.study import CandidateState, Study
 from autodistill.teacher import TeacherKind, load_teacher
 

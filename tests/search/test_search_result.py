@@ -12,11 +12,11 @@ from autodistill.distill.flash import FlashSettings
 from autodistill.errors import ExportError
 from autodistill.profiler import Measurement, TableBuilder, Workload
 from autodistill.search.budget import Budget
+from autodistill.search.history import history
 from autodistill.search.limits import Limits
 from autodistill.search.materials import TextSettings
 from autodistill.search.progress import Display
 from autodistill.search.result import finish, measure_again
-from autodistill.search.run import history
 from autodistill.search.settings import SearchSettings
 from autodistill.space import SearchSpace
 from autodistill.study import CandidateState, Study

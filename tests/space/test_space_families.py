@@ -5,7 +5,8 @@ import pytest
 from autodistill.errors import SpaceError, TeacherError
 from autodistill.models.config import BertConfig, MobileBertConfig
 from autodistill.space import SearchSpace
-from autodistill.space.families import encoder_config, for_masked_lm
+from autodistill.space.families import encoder_config
+from autodistill.space.restrict import for_masked_lm
 
 BERT = {
     "num_hidden_layers": [2],

@@ -8,8 +8,9 @@ import pytest
 from autodistill.errors import SpaceError
 from autodistill.models.config import BertConfig, MobileBertConfig
 from autodistill.space import Architecture, SearchSpace
-from autodistill.space.families import encoder_config, for_masked_lm
+from autodistill.space.families import encoder_config
 from autodistill.space.presets import PRESETS
+from autodistill.space.restrict import for_masked_lm
 
 # MobileBERT (https://arxiv.org/abs/2004.02984), tables 1 and 2.
 MOBILEBERT = {

@@ -1,0 +1,287 @@
+"""The teacher's outputs: what they are, and a cache that survives whatever happens to it."""
+
+import json
+import resource
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from autodistill.distill.start import random_weights
+from autodistill.distill.teacher_outputs import embed_passages, masked_correct, teacher_outputs
+from autodistill.errors import TeacherError
+from autodistill.models.checkpoint import build_encoder, build_head
+from autodistill.teacher import DenseLayer, Pooling, TeacherKind
+
+COUNT = 100  # passages: one full block of 64 and a part of another
+
+RNG = np.random.default_rng(0)
+NARROW = DenseLayer(RNG.normal(size=(24, 10)).astype(np.float32), np.ones(10, np.float32), True)
+LINEAR = {
+    "mean": Pooling("mean"),
+    "mean of unit length": Pooling("mean", normalize=True),
+    "first token": Pooling("cls", normalize=True),
+    "narrowed": Pooling("mean", (NARROW,), normalize=True),
+}
+BENT = {
+    "largest": Pooling("max", normalize=True),
+    "squashed": Pooling("mean", (replace(NARROW, is_linear=False),)),
+}
+# States are kept in float16, 11 bits: half of the last one is 5e-4 of a value below 1.
+HALF = {"rtol": 5e-4, "atol": 5e-4}
+
+
+@pytest.fixture(scope="module")
+def read(passages):
+    return passages(COUNT, seed=0)
+
+
+def hidden_states(teacher, read):
+    ids, mask = jnp.asarray(read.input_ids), jnp.asarray(read.attention_mask)
+    return np.asarray(teacher.encoder(ids, mask))
+
+
+def embedded(pooling, hidden, mask):
+    """Passage embeddings in float64 NumPy, by the definition of each pooling."""
+    hidden = hidden.astype(np.float64)
+    if pooling.mode == "cls":
+        vectors = hidden[:, 0]
+    elif pooling.mode == "mean":
+        vectors = np.stack([h[m > 0].mean(0) for h, m in zip(hidden, mask, strict=True)])
+    else:
+        vectors = np.stack([h[m > 0].max(0) for h, m in zip(hidden, mask, strict=True)])
+    for layer in pooling.dense:
+        vectors = vectors @ layer.kernel + layer.bias
+        vectors = vectors if layer.is_linear else np.tanh(vectors)
+    if pooling.normalize:
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+@pytest.fixture
+def with_pooling(teacher):
+    def make(pooling):
+        return replace(teacher, pooling=pooling, fingerprint=str(hash(repr(pooling))))
+
+    return make
+
+
+@pytest.fixture
+def masked_lm(teacher):
+    """The same encoder under a random masked-LM head."""
+    weights = random_weights(teacher.config, np.random.default_rng(1), head=True)
+    return replace(
+        teacher,
+        kind=TeacherKind.MASKED_LM,
+        pooling=None,
+        weights=weights,
+        encoder=build_encoder(teacher.config, weights),
+        head=build_head(teacher.config, weights),
+        fingerprint="masked",
+    )
+
+
+# -- what they are -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*LINEAR, *BENT])
+def test_embeddings_are_those_of_the_definition(with_pooling, read, tmp_path, name):
+    pooling = (LINEAR | BENT)[name]
+    teacher = with_pooling(pooling)
+    expected = embedded(pooling, hidden_states(teacher, read), read.attention_mask)
+    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    assert outputs.passages.dtype == np.float32
+    np.testing.assert_allclose(outputs.passages, expected, atol=2e-6)  # float32 throughout
+    np.testing.assert_allclose(embed_passages(teacher, read), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_shares_pool_to_the_embedding(with_pooling, read, tmp_path, name):
+    pooling = LINEAR[name]
+    outputs = teacher_outputs(with_pooling(pooling), read, cache_dir=tmp_path)
+    assert outputs.states.dtype == np.float16
+    assert outputs.states.shape == (COUNT, read.input_ids.shape[1], outputs.passages.shape[1])
+    pooled = embedded(Pooling(pooling.mode), np.asarray(outputs.states), read.attention_mask)
+    np.testing.assert_allclose(pooled, outputs.passages, **HALF)
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_where_there_are_no_shares_the_states_are_the_last_hidden(
+    with_pooling, read, tmp_path, name
+):
+    teacher = with_pooling(BENT[name])
+    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    real = read.attention_mask > 0
+    np.testing.assert_allclose(
+        outputs.states[real], hidden_states(teacher, read)[real], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_of_a_masked_lm_teacher_they_are_the_last_hidden_states(masked_lm, read, tmp_path):
+    outputs = teacher_outputs(masked_lm, read, cache_dir=tmp_path)
+    assert outputs.passages is None
+    np.testing.assert_allclose(outputs.states, hidden_states(masked_lm, read), rtol=1e-3, atol=1e-3)
+
+
+def test_states_beyond_half_precision_are_brought_to_its_ends(masked_lm, read, tmp_path):
+    """MobileBERT's first token has states of 1e7; infinite ones would spoil every loss."""
+    weights = dict(masked_lm.weights)
+    name = "encoder.layer.1.output.LayerNorm.weight"
+    weights[name] = weights[name] * 1e7
+    loud = replace(masked_lm, encoder=build_encoder(masked_lm.config, weights), fingerprint="loud")
+    states = np.asarray(teacher_outputs(loud, read, cache_dir=tmp_path).states)
+    hidden = hidden_states(loud, read)
+    assert np.abs(hidden).max() > 1e6
+    assert np.isfinite(states).all()
+    beyond = np.abs(hidden) > 65504
+    np.testing.assert_array_equal(states[beyond], np.sign(hidden[beyond]) * 65504)
+
+
+def test_the_teachers_own_guesses_are_counted(masked_lm, passages):
+    read = passages(70, seed=4, masked=True)
+    hidden = masked_lm.encoder(jnp.asarray(read.input_ids), jnp.asarray(read.attention_mask))
+    scores = np.asarray(masked_lm.head(hidden, jnp.asarray(masked_lm.word_embeddings)))
+    expected = np.zeros(70)
+    for i in range(70):
+        for place, label, used in zip(
+            read.masked.positions[i], read.masked.labels[i], read.masked.weights[i], strict=True
+        ):
+            expected[i] += used * (scores[i, place].argmax() == label)
+    assert expected.sum() > 0
+    np.testing.assert_array_equal(masked_correct(masked_lm, read), expected)
+
+
+# -- the cache ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole_cache(teacher, read, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    outputs = teacher_outputs(teacher, read, cache_dir=folder)
+    return folder, np.array(outputs.states), np.array(outputs.passages)
+
+
+@pytest.fixture
+def cache(whole_cache, tmp_path):
+    """A whole cache to damage: its folder, and the outputs as arrays of their own."""
+    original, states, embeddings = whole_cache
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    (folder,) = tmp_path.iterdir()
+    return folder, states, embeddings
+
+
+def mark(folder, state, passage):
+    """Overwrite all rows with numbers that no teacher gives."""
+    for name, dtype, value in (
+        ("states.f16", np.float16, state), ("passages.f32", np.float32, passage)
+    ):  # fmt: skip
+        np.memmap(folder / name, dtype, "r+")[:] = value
+
+
+def test_a_whole_cache_is_read_and_the_teacher_left_alone(teacher, read, tmp_path, cache):
+    folder, states, embeddings = cache
+    again = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    np.testing.assert_array_equal(again.states, states)
+    np.testing.assert_array_equal(again.passages, embeddings)
+    mark(folder, 7.0, 8.0)
+    kept = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    assert (np.asarray(kept.states) == 7.0).all()
+    assert (np.asarray(kept.passages) == 8.0).all()
+
+
+@pytest.mark.parametrize("done", [0, 30, 64, 99])
+def test_a_part_of_a_cache_is_finished(teacher, read, tmp_path, cache, done):
+    folder, states, embeddings = cache
+    mark(folder, 7.0, 8.0)
+    (folder / "done.json").write_text(json.dumps({"rows": done, "format": 1}))
+    steps = []
+    outputs = teacher_outputs(
+        teacher, read, cache_dir=tmp_path, progress=lambda *step: steps.append(step)
+    )
+    assert (outputs.states[:done] == 7.0).all()  # not computed again
+    assert (outputs.passages[:done] == 8.0).all()
+    # The same rows in a block of other rows: equal up to the order of float32 sums.
+    np.testing.assert_allclose(outputs.states[done:], states[done:], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(outputs.passages[done:], embeddings[done:], atol=2e-6)
+    assert steps[-1] == (COUNT, COUNT)
+    assert [step[0] for step in steps] == [*range(done + 64, COUNT, 64), COUNT]
+    assert json.loads((folder / "done.json").read_text())["rows"] == COUNT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b'{"format": 1}', b'{"rows": "many"}', b'{"rows": null}',
+        b'{"rows": -1}', b'{"rows": 101}', b'{"rows": 1e999}', b"\xff\xfe",
+    ],
+)  # fmt: skip
+def test_a_damaged_count_means_nothing_is_done(teacher, read, tmp_path, cache, content):
+    folder, states, _ = cache
+    mark(folder, 7.0, 8.0)
+    (folder / "done.json").write_bytes(content)
+    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    np.testing.assert_array_equal(outputs.states, states)
+
+
+@pytest.mark.parametrize("name", ["states.f16", "passages.f32"])
+@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "empty"])
+def test_a_damaged_file_is_computed_anew(teacher, read, tmp_path, cache, name, damage):
+    folder, states, embeddings = cache
+    mark(folder, 7.0, 8.0)
+    path = folder / name
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": whole[:-10], "longer": whole + b"x", "empty": b""}[damage])
+    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    np.testing.assert_array_equal(outputs.states, states)
+    np.testing.assert_array_equal(outputs.passages, embeddings)
+
+
+def test_another_teacher_or_text_has_another_folder(teacher, read, passages, tmp_path):
+    seen = set()
+    shorter = replace(read, attention_mask=read.attention_mask.copy())
+    shorter.attention_mask[0, 3:] = 0  # the same tokens, fewer of them real
+    for model, text in (
+        (teacher, read),
+        (replace(teacher, fingerprint="other"), read),
+        (teacher, passages(COUNT, seed=9)),
+        (teacher, shorter),
+    ):
+        teacher_outputs(model, text, cache_dir=tmp_path)
+        folders = {path.name for path in tmp_path.iterdir()}
+        assert len(folders - seen) == 1
+        seen = folders
+
+
+# -- a disk that refuses -----------------------------------------------------
+
+
+@contextmanager
+def file_size_limit(limit):
+    """The operating system refuses larger files, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_explained_and_the_next_run_recovers(teacher, read, tmp_path):
+    message = r"cannot be kept in .*: File too large; they need [0-9]+ MB: free some space"
+    with file_size_limit(20_000), pytest.raises(TeacherError, match=message):
+        teacher_outputs(teacher, read, cache_dir=tmp_path)
+    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
+    expected = embedded(teacher.pooling, hidden_states(teacher, read), read.attention_mask)
+    np.testing.assert_allclose(outputs.passages, expected, atol=2e-6)
+
+
+def test_a_folder_that_cannot_be_made_is_explained(teacher, read, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TeacherError, match="cannot be kept in"):
+        teacher_outputs(teacher, read, cache_dir=tmp_path / "file")
