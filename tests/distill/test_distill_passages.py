@@ -15,7 +15,6 @@ from autodistill.corpus import (
     shuffled_rows,
 )
 from autodistill.distill.passage_set import draw_passages
-from autodistill.errors import CorpusError
 
 SPECIAL = SpecialTokens(cls=2, sep=3, pad=0, mask=4, unk=1)
 VOCABULARY = 505
@@ -100,10 +99,14 @@ def test_putting_the_labels_back_restores_the_passages(source):
     np.testing.assert_array_equal(restored, plain.input_ids)
 
 
-def test_nothing_to_draw_is_refused(source, tmp_path):
+def test_documents_shorter_than_a_passage_are_drawn_whole(tmp_path):
+    short = make_source(tmp_path, sequence_length=100, min_tokens=50)  # no document is as long
+    drawn = draw_passages(short, 5, seed=0)
+    assert len(drawn) == min(5, len(short)) > 0
+    assert (drawn.attention_mask.sum(1) < 50).all()
+
+
+def test_nothing_to_draw_is_refused(source):
     for count, batch_size in ((0, 8), (-3, 8), (5, 0)):
         with pytest.raises(ValueError, match="count and batch_size must be positive; got"):
             draw_passages(source, count, seed=0, batch_size=batch_size)
-    empty = make_source(tmp_path, sequence_length=100, min_tokens=50)  # no document is as long
-    with pytest.raises(CorpusError, match="at least 1 training passages"):
-        draw_passages(empty, 5, seed=0)
