@@ -8,13 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from autodistill.corpus import (
-    PassageSource,
-    SpecialTokens,
-    mask_tokens,
-    require_batch,
-    training_batches,
-)
+from autodistill.corpus import PassageSource, SpecialTokens, mask_tokens, training_batches
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,10 @@ def draw_passages(
         batch_size: Passages per block.
 
     Raises:
-        CorpusError: The source is empty.
         ValueError: ``count`` or ``batch_size`` is not positive.
     """
     if count < 1 or batch_size < 1:
         raise ValueError(f"count and batch_size must be positive; got {count} and {batch_size}")
-    require_batch(source, 1)
     count = min(count, len(source))
     block = min(batch_size, count)
     blocks = list(islice(training_batches(source, batch_size=block, seed=seed), -(-count // block)))

@@ -46,7 +46,7 @@ class TimedTarget:
         name: As in the table.
         platform: jax's name of the platform (``cpu``, ``gpu``, ``tpu``), or None
             for the default one.
-        min_repeats: Timed runs at least.
+        min_repeats: Timed runs at least, unless ``max_seconds`` is up before.
         max_seconds: Timed seconds per encoder at most.
         precision: Stop when the 95% interval of the median is this narrow,
             relative to the median.
@@ -117,9 +117,7 @@ class TimedTarget:
     def _is_settled(self, runs: list[float]) -> bool:
         if sum(runs) >= self.max_seconds:
             return True
-        if (
-            len(runs) < self.min_repeats or len(runs) % 10
-        ):  # sorting after every run would cost more than the runs
+        if len(runs) < self.min_repeats or len(runs) % 10:  # sorting each time costs too much
             return False
         low, high = median_interval(np.array(runs))
         return high - low <= self.precision * float(np.median(runs))

@@ -118,14 +118,16 @@ def test_runs_that_never_settle_end_with_the_time(measure_script):
     assert 20 <= found.repeats < 500
 
 
-def test_a_slow_encoder_is_still_run_the_least_number_of_times(measure_script):
-    (found,), _ = measure_script(forever(5.0), max_seconds=1.0, min_repeats=10)
-    assert found.repeats == 10
+def test_a_very_slow_encoder_is_run_for_one_turn(measure_script):
+    """Twenty runs of five seconds would hold up everything else."""
+    (found,), _ = measure_script(forever(5.0), max_seconds=1.0)
+    assert found.repeats == 5
+    assert found.latency_ms == 5000.0
 
 
 def test_median_and_quartiles_are_numpys(measure_script):
     runs = [float(value) for value in np.random.default_rng(0).lognormal(size=400)]
-    (found,), log = measure_script(iter(runs), max_seconds=1e-9, min_repeats=20)
+    (found,), log = measure_script(iter(runs), max_seconds=1e9, precision=1e9)
     assert len(log) == 24  # four turns, each with a run that is not timed
     timed_runs = [1e3 * run for i, run in enumerate(runs[:24]) if i % 6]
     assert found.latency_ms == pytest.approx(np.median(timed_runs))
@@ -144,7 +146,7 @@ def test_encoders_take_turns(measure_script):
 
 # -- real encoders -----------------------------------------------------------
 
-QUICK = TimedTarget("cpu", "cpu", min_repeats=10, max_seconds=0.05)
+QUICK = TimedTarget("cpu", "cpu", min_repeats=10, max_seconds=0.3)
 
 
 def test_a_real_encoder_is_timed(tiny, short):

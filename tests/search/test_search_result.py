@@ -1,6 +1,7 @@
 """The end of a search: what is measured again, kept and written."""
 
 import io
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from autodistill.search.limits import Limits
 from autodistill.search.materials import TextSettings
 from autodistill.search.progress import Display
 from autodistill.search.result import finish, measure_again
+from autodistill.search.run import Search
 from autodistill.search.settings import SearchSettings
 from autodistill.space import SearchSpace
 from autodistill.study import CandidateState, Study
@@ -176,10 +178,32 @@ def test_result_nothing_done_is_written_up_too(settings: SearchSettings, tmp_pat
     assert kept(settings) == {} and settings.target.calls == 0
 
 
-def test_result_time_adds_up_over_commands(study: Study, settings: SearchSettings) -> None:
-    end(study, settings, seconds=5.0)
-    end(study, settings, seconds=7.0)
-    assert study.get_value("seconds") == 12.0
+def test_result_time_adds_up_over_commands(settings: SearchSettings) -> None:
+    with Study.create(
+        settings.run_dir / "study.sqlite", identity=settings.identity(), config={}
+    ) as study:
+        study.set_value("seconds", 5.0)
+    began = time.monotonic() - 7.0
+    search = Search(settings, Display(Console(file=io.StringIO())), began=began)
+    with search.study:
+        search._finish(remeasure=False)
+        assert 12.0 <= search.study.get_value("seconds") < 60.0
+
+
+def test_result_a_student_over_the_limit_in_the_end_is_not_handed_back(
+    study: Study, settings: SearchSettings
+) -> None:
+    end(study, settings, remeasure=True)
+    front = [
+        c
+        for c in study.candidates()
+        if (settings.run_dir / "students" / c.architecture_id).exists()
+    ]
+    slowest = max(front, key=lambda c: c.latency_ms or 0)
+    limits = Limits(max_latency_ms=float(slowest.latency_ms or 0) * 0.999)
+    end(study, replace(settings, limits=limits), remeasure=False)
+    assert not (settings.run_dir / "students" / slowest.architecture_id).exists()
+    assert "not handed back" in (settings.run_dir / "report.html").read_text()
 
 
 def test_result_saves_both_predictors_of_a_table(study: Study, settings: SearchSettings) -> None:
