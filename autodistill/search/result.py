@@ -29,6 +29,7 @@ from autodistill.search.history import history
 from autodistill.search.latency import Describe, LatencyModel, fit_latency
 from autodistill.search.progress import Display
 from autodistill.search.settings import SearchSettings
+from autodistill.search.table import open_table
 from autodistill.space import Architecture
 from autodistill.space.families import encoder_config
 from autodistill.study import CandidateState, Study
@@ -176,15 +177,7 @@ def _surrogates(
     path = settings.run_dir / "latency.csv"
     if not path.exists() or len(read_table(path).measured) < 6:
         return (), ()
-    assert settings.space.family is not None, "students are built from a space of encoders"
-    builder = TableBuilder(
-        path,
-        settings.space.fields,
-        family=settings.space.family,
-        target=settings.target,
-        workload=settings.workload,
-        vocab_size=settings.teacher.config.vocab_size,
-    )
+    builder = open_table(settings)
     model = fit_latency(builder, describe, seed=settings.seed)
     model.save(
         settings.run_dir / "predictors" / "latency.json",

@@ -25,6 +25,7 @@ from autodistill.search.materials import Materials, make_materials, tokenised
 from autodistill.search.progress import Display
 from autodistill.search.result import finish
 from autodistill.search.settings import SearchSettings
+from autodistill.search.table import open_table
 from autodistill.space import Architecture
 from autodistill.space.cost import FEATURES, encoder_features
 from autodistill.space.families import encoder_config
@@ -82,24 +83,12 @@ class Search:
             f"sources; {summary.held_out_documents:,} of {summary.documents:,} documents held out"
         )
         say(f"[bold]space[/]     {escape(self.space.name)}: {self.space.size:,} architectures")
-        builder = self._table_builder()
+        builder = open_table(settings)
         model = self._profile(builder)
         materials = self._materials(store)
         self._distil_all(builder, model, materials)
 
     # -- latency ---------------------------------------------------------------
-
-    def _table_builder(self) -> TableBuilder:
-        settings = self.settings
-        assert self.space.family is not None, "students are built from a space of encoders"
-        return TableBuilder(
-            settings.run_dir / "latency.csv",
-            self.space.fields,
-            family=self.space.family,
-            target=settings.target,
-            workload=settings.workload,
-            vocab_size=self.teacher.config.vocab_size,
-        )
 
     def _profile(self, builder: TableBuilder) -> LatencyModel:
         """The first table; refuses a latency limit that nothing meets."""
