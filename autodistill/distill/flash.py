@@ -9,7 +9,7 @@ of the passage embedding, through a learned projection that is then thrown away,
 and a tenth of the error of the passage embedding itself; each as a fraction of
 the teacher's variance. At the end the output layer is fitted anew in closed
 form on all training passages. (Where it was left as the gradient had it, the
-fidelity of a 4 x 256 student was .546 and not .573: a few thousand noisy steps
+fidelity of a 4 x 256 student was .546 and not .573: a few hundred noisy steps
 do not find a least-squares solution that one factorisation gives.)
 
 For a masked-LM teacher: the error of the last hidden states through a learned
@@ -208,8 +208,11 @@ class FlashDistiller:
         rng = np.random.default_rng([self.settings.seed, 1])
         weights = started_weights(config, self.start, rng, head=head)
         params = program.parameters(weights, head=head)
-        params["output"] = self._fitted_output(program, params, words_only=True)
         params["token_output"] = self._fitted_token_output(program, params)
+        if self.outputs.passages is None:  # not served: what regresses the states will do
+            params["output"] = params["token_output"]
+        else:
+            params["output"] = self._fitted_output(program, params, words_only=True)
         return params
 
     def _fitted_output(
@@ -217,8 +220,6 @@ class FlashDistiller:
     ) -> dict[str, jax.Array]:
         """The layer from pooled states to passage embeddings, by least squares."""
         ids, mask = self.passages.input_ids, self.passages.attention_mask
-        if self.outputs.passages is None:  # not served: what regresses the states will do
-            return self._fitted_token_output(program, params)
         pooled = program.pooled_words if words_only else program.pooled
         return _layer(fit_ridge(pooled(params, ids, mask), np.asarray(self.outputs.passages)))
 

@@ -198,8 +198,3 @@ def count_parameters(weights: Weights | Mapping[str, tuple[int, ...]]) -> int:
 def parameter_count(module: nnx.Module) -> int:
     """Number of scalars in a module's parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
-
-
-def parameter_bytes(module: nnx.Module) -> int:
-    """Size of a module's parameters in memory."""
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
