@@ -128,7 +128,7 @@ def random_weights(
     """Weights of an untrained student: variance-preserving, norms at one."""
     shapes = weight_shapes(lambda rngs: Encoder(config, rngs))
     if head:
-        inner = weight_shapes(lambda rngs: MaskedLMHead(config, rngs))
+        inner = weight_shapes(lambda _: MaskedLMHead(config))
         shapes |= {HEAD_PREFIX + name: shape for name, shape in inner.items()}
     weights = {}
     for name in sorted(shapes):  # a fixed order of draws

@@ -99,7 +99,7 @@ def build_encoder(config: EncoderConfig, weights: Weights, *, dtype: Any = jnp.f
 
 def build_head(config: EncoderConfig, weights: Weights) -> MaskedLMHead:
     """The masked-LM head of a checkpoint."""
-    return build(lambda rngs: MaskedLMHead(config, rngs), weights, prefix=HEAD_PREFIX)
+    return build(lambda _: MaskedLMHead(config), weights, prefix=HEAD_PREFIX)
 
 
 def read_json(path: Path) -> dict[str, Any]:

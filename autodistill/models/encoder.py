@@ -31,14 +31,14 @@ class Trace:
 class Layers(nnx.Module):
     """The stack of blocks; ``layer`` is Hugging Face's name for the list."""
 
-    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: EncoderConfig) -> None:
         if isinstance(config, BertConfig):
             self.layer: nnx.List = nnx.List(
-                [BertLayer(config, rngs) for _ in range(config.num_hidden_layers)]
+                [BertLayer(config) for _ in range(config.num_hidden_layers)]
             )
         else:
             self.layer = nnx.List(
-                [MobileBertLayer(config, rngs) for _ in range(config.num_hidden_layers)]
+                [MobileBertLayer(config) for _ in range(config.num_hidden_layers)]
             )
 
 
@@ -50,7 +50,7 @@ class Encoder(nnx.Module):
             self.embeddings: nnx.Module = BertEmbeddings(config, rngs)
         else:
             self.embeddings = MobileBertEmbeddings(config, rngs)
-        self.encoder = Layers(config, rngs)
+        self.encoder = Layers(config)
 
     def __call__(
         self,
@@ -104,6 +104,4 @@ class Encoder(nnx.Module):
         attention_mask: jax.Array | None,
         token_type_ids: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array | None]:
-        if token_type_ids is None:
-            token_type_ids = jnp.zeros_like(input_ids)
         return self.embeddings(input_ids, token_type_ids), attention_bias(attention_mask)

@@ -5,17 +5,15 @@ import jax.numpy as jnp
 from flax import nnx
 
 from autodistill.models.config import EncoderConfig, MobileBertConfig
-from autodistill.models.layers import ACTIVATION_FUNCTIONS, linear, normalization
+from autodistill.models.layers import ACTIVATION_FUNCTIONS, Linear, normalization
 
 
 class Transform(nnx.Module):
     """Dense, activation, layer norm (always layer norm, whatever the encoder has)."""
 
-    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
-        self.dense = linear(config.hidden_size, config.hidden_size, rngs)
-        self.LayerNorm = normalization(
-            "layer_norm", config.hidden_size, config.layer_norm_eps, rngs
-        )
+    def __init__(self, config: EncoderConfig) -> None:
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        self.LayerNorm = normalization("layer_norm", config.hidden_size, config.layer_norm_eps)
         self.activation = config.hidden_act
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
@@ -29,13 +27,13 @@ class MaskedLMHead(nnx.Module):
     output matrix is ``dense``, (vocab, hidden - embedding), stored transposed.
     """
 
-    def __init__(self, config: EncoderConfig, rngs: nnx.Rngs) -> None:
-        self.transform = Transform(config, rngs)
+    def __init__(self, config: EncoderConfig) -> None:
+        self.transform = Transform(config)
         self.bias = nnx.Param(jax.ShapeDtypeStruct((config.vocab_size,), jnp.float32))
         self.split = isinstance(config, MobileBertConfig)
         if self.split:
             rest = config.hidden_size - config.embedding_width
-            self.dense = linear(config.vocab_size, rest, rngs, use_bias=False)
+            self.dense = Linear(config.vocab_size, rest, use_bias=False)
 
     def __call__(
         self,

@@ -27,16 +27,39 @@ def _no_value(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) 
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def linear(inputs: int, outputs: int, rngs: nnx.Rngs, *, use_bias: bool = True) -> nnx.Linear:
-    """A dense layer without values yet."""
-    return nnx.Linear(
-        inputs, outputs, use_bias=use_bias, kernel_init=_no_value, bias_init=_no_value, rngs=rngs
-    )
+class Linear(nnx.Module):
+    """A dense layer: products in the dtype of its input, sums and bias in float32.
+
+    The bias may so stay float32 where the matrix is bfloat16. Converted once more
+    at every call, each vector is a kernel of its own on a TPU.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, use_bias: bool = True) -> None:
+        self.kernel = _parameter(inputs, outputs)
+        self.bias = _parameter(outputs) if use_bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # (*batch, inputs) -> (*batch, outputs)
+        y = jnp.matmul(x, self.kernel[...], preferred_element_type=jnp.float32)
+        return (y if self.bias is None else y + self.bias[...]).astype(x.dtype)
+
+
+def _parameter(*shape: int) -> nnx.Param:
+    """A float32 parameter without values yet."""
+    return nnx.Param(jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
 def embed(entries: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
     """A table without values yet."""
     return nnx.Embed(entries, width, embedding_init=_no_value, rngs=rngs)
+
+
+def word_rows(table: nnx.Embed, input_ids: jax.Array) -> jax.Array:  # (*batch, C)
+    """Rows of a large table.
+
+    The barrier keeps a widening of the few rows from being moved before the lookup,
+    where the TPU compiler would widen the whole table at every call.
+    """
+    return table.embedding.at[input_ids].get(mode="clip")
 
 
 def position_rows(table: nnx.Embed, length: int) -> jax.Array:  # (length, C)
@@ -50,33 +73,44 @@ def position_rows(table: nnx.Embed, length: int) -> jax.Array:  # (length, C)
             f"sequences may have {table.num_embeddings} tokens at most "
             f"(max_position_embeddings); got {length}"
         )
-    return table(jnp.arange(length))
+    return table.embedding[:length]
+
+
+def type_rows(table: nnx.Embed, token_type_ids: jax.Array | None) -> jax.Array:
+    """Segment embeddings of the tokens, or the one row that all share, (C,)."""
+    return table.embedding[0] if token_type_ids is None else table(token_type_ids)
 
 
 class NoNorm(nnx.Module):
     """An element-wise affine map in the place of layer norm (MobileBERT, section 3.2)."""
 
     def __init__(self, width: int) -> None:
-        self.scale = nnx.Param(jax.ShapeDtypeStruct((width,), jnp.float32))
-        self.bias = nnx.Param(jax.ShapeDtypeStruct((width,), jnp.float32))
+        self.scale = _parameter(width)
+        self.bias = _parameter(width)
 
     def __call__(self, x: jax.Array) -> jax.Array:  # (*batch, C)
-        return x * self.scale[...] + self.bias[...]
+        return (x * self.scale[...] + self.bias[...]).astype(x.dtype)
 
 
-def normalization(kind: str, width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.Module:
+class LayerNorm(nnx.Module):
+    """Layer norm over the last axis, computed in float32 whatever the input's dtype."""
+
+    def __init__(self, width: int, epsilon: float) -> None:
+        self.scale = _parameter(width)
+        self.bias = _parameter(width)
+        self.epsilon = epsilon
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # (*batch, C)
+        wide = x.astype(jnp.float32)
+        # The two-pass variance agrees with PyTorch where the one-pass form cancels.
+        centred = wide - wide.mean(-1, keepdims=True)
+        deviation = jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + self.epsilon)
+        return (centred * deviation * self.scale[...] + self.bias[...]).astype(x.dtype)
+
+
+def normalization(kind: str, width: int, epsilon: float) -> nnx.Module:
     """Layer norm or MobileBERT's ``no_norm``."""
-    if kind == "no_norm":
-        return NoNorm(width)
-    # The two-pass variance agrees with PyTorch where the one-pass form cancels.
-    return nnx.LayerNorm(
-        width,
-        epsilon=epsilon,
-        use_fast_variance=False,
-        scale_init=_no_value,
-        bias_init=_no_value,
-        rngs=rngs,
-    )
+    return NoNorm(width) if kind == "no_norm" else LayerNorm(width, epsilon)
 
 
 def attend(
@@ -112,10 +146,10 @@ def attention_bias(attention_mask: jax.Array | None) -> jax.Array | None:
 class SelfAttention(nnx.Module):
     """Query, key and value projections and the attention between them."""
 
-    def __init__(self, width: int, value_width: int, heads: int, rngs: nnx.Rngs) -> None:
-        self.query = linear(width, width, rngs)
-        self.key = linear(width, width, rngs)
-        self.value = linear(value_width, width, rngs)
+    def __init__(self, width: int, value_width: int, heads: int) -> None:
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(value_width, width)
         self.heads = heads
 
     def __call__(
@@ -127,9 +161,9 @@ class SelfAttention(nnx.Module):
 class ResidualOutput(nnx.Module):
     """``norm(dense(x) + residual)``."""
 
-    def __init__(self, inner: int, width: int, kind: str, epsilon: float, rngs: nnx.Rngs) -> None:
-        self.dense = linear(inner, width, rngs)
-        self.LayerNorm = normalization(kind, width, epsilon, rngs)
+    def __init__(self, inner: int, width: int, kind: str, epsilon: float) -> None:
+        self.dense = Linear(inner, width)
+        self.LayerNorm = normalization(kind, width, epsilon)
 
     def __call__(self, x: jax.Array, residual: jax.Array) -> jax.Array:
         return self.LayerNorm(self.dense(x) + residual)
@@ -145,10 +179,9 @@ class Attention(nnx.Module):
         heads: int,
         kind: str,
         epsilon: float,
-        rngs: nnx.Rngs,
     ) -> None:
-        self.self = SelfAttention(width, value_width, heads, rngs)
-        self.output = ResidualOutput(width, width, kind, epsilon, rngs)
+        self.self = SelfAttention(width, value_width, heads)
+        self.output = ResidualOutput(width, width, kind, epsilon)
 
     def __call__(
         self,
@@ -164,8 +197,8 @@ class Attention(nnx.Module):
 class Intermediate(nnx.Module):
     """The widening half of a feed-forward network."""
 
-    def __init__(self, width: int, inner: int, activation: str, rngs: nnx.Rngs) -> None:
-        self.dense = linear(width, inner, rngs)
+    def __init__(self, width: int, inner: int, activation: str) -> None:
+        self.dense = Linear(width, inner)
         self.activation = activation
 
     def __call__(self, x: jax.Array) -> jax.Array:

@@ -13,11 +13,13 @@ from autodistill.models.config import MobileBertConfig
 from autodistill.models.layers import (
     Attention,
     Intermediate,
+    Linear,
     ResidualOutput,
     embed,
-    linear,
     normalization,
     position_rows,
+    type_rows,
+    word_rows,
 )
 
 # Two norms of the reference implementation take PyTorch's default epsilon and
@@ -34,13 +36,13 @@ class MobileBertEmbeddings(nnx.Module):
         self.word_embeddings = embed(config.vocab_size, narrow, rngs)
         self.position_embeddings = embed(config.max_position_embeddings, width, rngs)
         self.token_type_embeddings = embed(config.type_vocab_size, width, rngs)
-        self.embedding_transformation = linear(inputs, width, rngs)
-        self.LayerNorm = normalization(config.normalization_type, width, _DEFAULT_EPSILON, rngs)
+        self.embedding_transformation = Linear(inputs, width)
+        self.LayerNorm = normalization(config.normalization_type, width, _DEFAULT_EPSILON)
         self.trigram_input = config.trigram_input
         self.widen = config.trigram_input or narrow != width
 
-    def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array) -> jax.Array:
-        words = self.word_embeddings(input_ids)  # (B, L, E)
+    def __call__(self, input_ids: jax.Array, token_type_ids: jax.Array | None) -> jax.Array:
+        words = word_rows(self.word_embeddings, input_ids)  # (B, L, E)
         if self.trigram_input:
             following = jnp.pad(words[:, 1:], ((0, 0), (0, 1), (0, 0)))
             preceding = jnp.pad(words[:, :-1], ((0, 0), (1, 0), (0, 0)))
@@ -50,19 +52,17 @@ class MobileBertEmbeddings(nnx.Module):
         return self.LayerNorm(
             words
             + position_rows(self.position_embeddings, input_ids.shape[1])
-            + self.token_type_embeddings(token_type_ids)
+            + type_rows(self.token_type_embeddings, token_type_ids)
         )
 
 
 class BottleneckLayer(nnx.Module):
     """Narrow the hidden states to the intra-bottleneck width."""
 
-    def __init__(self, config: MobileBertConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: MobileBertConfig) -> None:
         narrow = config.intra_bottleneck_size
-        self.dense = linear(config.hidden_size, narrow, rngs)
-        self.LayerNorm = normalization(
-            config.normalization_type, narrow, config.layer_norm_eps, rngs
-        )
+        self.dense = Linear(config.hidden_size, narrow)
+        self.LayerNorm = normalization(config.normalization_type, narrow, config.layer_norm_eps)
 
     def __call__(self, hidden: jax.Array) -> jax.Array:
         return self.LayerNorm(self.dense(hidden))
@@ -71,12 +71,12 @@ class BottleneckLayer(nnx.Module):
 class Bottleneck(nnx.Module):
     """Inputs of a block: for query and key, for value, and for the residual."""
 
-    def __init__(self, config: MobileBertConfig, rngs: nnx.Rngs) -> None:
-        self.input = BottleneckLayer(config, rngs)
+    def __init__(self, config: MobileBertConfig) -> None:
+        self.input = BottleneckLayer(config)
         self.narrow_attention = config.use_bottleneck_attention
         self.shared = config.key_query_shared_bottleneck
         if self.shared:
-            self.attention = BottleneckLayer(config, rngs)
+            self.attention = BottleneckLayer(config)
 
     def __call__(self, hidden: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         residual = self.input(hidden)
@@ -88,12 +88,10 @@ class Bottleneck(nnx.Module):
 class FeedForward(nnx.Module):
     """One network of the stack, with its own residual."""
 
-    def __init__(self, config: MobileBertConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: MobileBertConfig) -> None:
         width, inner = config.attention_width, config.intermediate_size
-        self.intermediate = Intermediate(width, inner, config.hidden_act, rngs)
-        self.output = ResidualOutput(
-            inner, width, config.normalization_type, config.layer_norm_eps, rngs
-        )
+        self.intermediate = Intermediate(width, inner, config.hidden_act)
+        self.output = ResidualOutput(inner, width, config.normalization_type, config.layer_norm_eps)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.output(self.intermediate(x), x)
@@ -102,15 +100,13 @@ class FeedForward(nnx.Module):
 class MobileBertOutput(nnx.Module):
     """The last feed-forward output, and the way back to the hidden width."""
 
-    def __init__(self, config: MobileBertConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: MobileBertConfig) -> None:
         width, kind = config.attention_width, config.normalization_type
-        self.dense = linear(config.intermediate_size, width, rngs)
-        self.LayerNorm = normalization(kind, width, _DEFAULT_EPSILON, rngs)
+        self.dense = Linear(config.intermediate_size, width)
+        self.LayerNorm = normalization(kind, width, _DEFAULT_EPSILON)
         self.use_bottleneck = config.use_bottleneck
         if self.use_bottleneck:
-            self.bottleneck = ResidualOutput(
-                width, config.hidden_size, kind, config.layer_norm_eps, rngs
-            )
+            self.bottleneck = ResidualOutput(width, config.hidden_size, kind, config.layer_norm_eps)
 
     def __call__(self, x: jax.Array, residual: jax.Array, hidden: jax.Array) -> jax.Array:
         narrow = self.LayerNorm(self.dense(x) + residual)
@@ -120,7 +116,7 @@ class MobileBertOutput(nnx.Module):
 class MobileBertLayer(nnx.Module):
     """Bottleneck, attention, a stack of feed-forward networks, and back."""
 
-    def __init__(self, config: MobileBertConfig, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: MobileBertConfig) -> None:
         width = config.attention_width
         self.use_bottleneck = config.use_bottleneck
         value_width = width if config.use_bottleneck_attention else config.hidden_size
@@ -130,14 +126,13 @@ class MobileBertLayer(nnx.Module):
             config.num_attention_heads,
             config.normalization_type,
             config.layer_norm_eps,
-            rngs,
         )
-        self.intermediate = Intermediate(width, config.intermediate_size, config.hidden_act, rngs)
-        self.output = MobileBertOutput(config, rngs)
+        self.intermediate = Intermediate(width, config.intermediate_size, config.hidden_act)
+        self.output = MobileBertOutput(config)
         if self.use_bottleneck:
-            self.bottleneck = Bottleneck(config, rngs)
+            self.bottleneck = Bottleneck(config)
         self.ffn = nnx.List(
-            [FeedForward(config, rngs) for _ in range(config.num_feedforward_networks - 1)]
+            [FeedForward(config) for _ in range(config.num_feedforward_networks - 1)]
         )
 
     def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, jax.Array]:

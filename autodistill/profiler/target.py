@@ -4,7 +4,7 @@ A new kind of target (a simulator, another runtime, a remote machine) is one
 class in one file with these three members.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,5 +80,25 @@ class Target(Protocol):
     def statistic(self) -> str:
         """``median`` of timed runs, or ``compiler_estimate``."""
 
-    def measure(self, configs: Sequence[EncoderConfig], workload: Workload) -> list[Measurement]:
-        """One measurement per config; an encoder that fails is one with ``error``."""
+    @property
+    def compiler_version(self) -> str:
+        """What compiled the programs, with its version, as in the table."""
+
+    def measure(
+        self, configs: Sequence[EncoderConfig], workload: Workload
+    ) -> Iterator[tuple[int, Measurement | None]]:
+        """Measure encoders, in any order, each told as soon as it is known.
+
+        Yields:
+            ``(index, None)`` when work on that encoder begins, and ``(index,
+            measurement)`` once when it is done; one that fails is a measurement
+            with ``error``.
+        """
+
+
+def measure_all(
+    target: Target, configs: Sequence[EncoderConfig], workload: Workload
+) -> list[Measurement]:
+    """One measurement per encoder, in the order given."""
+    found = {i: one for i, one in target.measure(configs, workload) if one is not None}
+    return [found[i] for i in range(len(configs))]

@@ -166,7 +166,7 @@ def test_weight_shapes_are_those_of_transformers(model: Any) -> None:
     config = config_from_hugging_face(model.config.to_dict())
     prefix = f"{config.model_type}."
     encoder = weight_shapes(lambda rngs: Encoder(config, rngs))
-    head = weight_shapes(lambda rngs: MaskedLMHead(config, rngs))
+    head = weight_shapes(lambda _: MaskedLMHead(config))
     ours = {prefix + name: shape for name, shape in encoder.items()}
     ours |= {HEAD_PREFIX + name: shape for name, shape in head.items()}
     tied = {f"{HEAD_PREFIX}decoder.weight", f"{HEAD_PREFIX}decoder.bias"}
