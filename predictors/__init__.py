@@ -27,6 +27,7 @@ from predictors.protocol import Predictor
 from predictors.rows import PROVENANCE, SCHEMA_VERSION, LatencyRow
 from predictors.selection import CrossValidation, Selection, select
 from predictors.table import LatencyTable, append_row, create_table, read_table
+from predictors.table_lock import TableLock, lock_table
 from predictors.xgb import XGBPredictor
 
 __all__ = [
@@ -43,12 +44,14 @@ __all__ = [
     "Selection",
     "SubsetWarning",
     "TableError",
+    "TableLock",
     "XGBPredictor",
     "append_row",
     "create_table",
     "encode",
     "feature_columns",
     "load",
+    "lock_table",
     "read_architectures",
     "read_table",
     "save",

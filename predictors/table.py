@@ -3,7 +3,8 @@
 The header is the architecture fields, then ``rows.PROVENANCE``. A row is one
 line, forced to disk before ``append_row`` returns. A last line that was torn by
 a crash is left out by reading and cut off by the next append; one that only lacks
-its line end is a row like any other. One process writes a table at a time.
+its line end is a row like any other. One process writes a table at a
+time; ``lock_table`` keeps others out.
 
 Rows are counted from 0, lines of the file from 1.
 """
@@ -22,6 +23,8 @@ from predictors.errors import TableError
 from predictors.features import check_columns, encode, feature_columns
 from predictors.protocol import FloatArray
 from predictors.rows import PROVENANCE, LatencyRow, Value, check_field_name, parse_row
+from predictors.table_lock import TableLock as TableLock
+from predictors.table_lock import lock_table as lock_table
 
 
 @dataclass(frozen=True)

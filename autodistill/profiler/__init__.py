@@ -1,7 +1,18 @@
 """Latency of encoders: targets, measuring, and the tables that keep the figures."""
 
 from autodistill.profiler.build import TableBuilder
-from autodistill.profiler.target import Measurement, Target, Workload
-from autodistill.profiler.targets import TARGETS, get_target
+from autodistill.profiler.supervised import SupervisedTarget
+from autodistill.profiler.target import Measurement, Target, Workload, measure_all
+from autodistill.profiler.targets import TARGETS, get_supervised_target, get_target
 
-__all__ = ["TARGETS", "Measurement", "TableBuilder", "Target", "Workload", "get_target"]
+__all__ = [
+    "TARGETS",
+    "Measurement",
+    "SupervisedTarget",
+    "TableBuilder",
+    "Target",
+    "Workload",
+    "get_supervised_target",
+    "get_target",
+    "measure_all",
+]

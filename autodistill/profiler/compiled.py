@@ -7,11 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from autodistill.errors import TargetError
 from autodistill.models.config import EncoderConfig
-from autodistill.models.encoder import Encoder
+from autodistill.profiler.served import served_program
 from autodistill.profiler.target import Workload
 
 
@@ -45,29 +43,20 @@ def compile_encoder(
     Raises:
         TargetError: The workload's passages are longer than the encoder's.
     """
-    if workload.sequence_length > config.max_position_embeddings:
-        raise TargetError(
-            f"the encoder has {config.max_position_embeddings} positions; it cannot serve "
-            f"passages of {workload.sequence_length} tokens: choose a shorter sequence length"
-        )
-    dtype = jnp.dtype(workload.dtype)
-    definition, abstract = nnx.split(Encoder(config, nnx.Rngs(0)))
+    serve, shapes, _ = served_program(config, workload)
     rng = np.random.default_rng(0)
 
     def filled(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         values = rng.standard_normal(leaf.shape, np.float32) * 0.02
-        return jax.device_put(jnp.asarray(values, dtype), device)
+        return jax.device_put(jnp.asarray(values, leaf.dtype), device)
 
-    state = jax.tree.map(filled, abstract)
+    state = jax.tree.map(filled, shapes)
     shape = (workload.batch_size, workload.sequence_length)
     ids = rng.integers(0, config.vocab_size, shape, np.int32)
     lengths = rng.integers((shape[1] + 1) // 2, shape[1] + 1, shape[0])
     lengths[0] = shape[1]  # a batch is as long as its longest passage
     mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int32)
     arguments = (state, jax.device_put(ids, device), jax.device_put(mask, device))
-
-    def serve(state: nnx.State, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        return nnx.merge(definition, state)(ids, mask)
 
     start = time.perf_counter()
     program = jax.jit(serve).lower(*arguments).compile()

@@ -11,10 +11,11 @@ References:
     performance model for multicore architectures. CACM 52(4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import jax
+import jaxlib
 
 from autodistill.models.config import EncoderConfig
 from autodistill.profiler.compiled import compile_encoder
@@ -39,9 +40,18 @@ class RooflineTarget:
         flops, memory = self.flops_per_s / 1e9, self.bytes_per_s / 1e9
         return f"nominal CPU, {flops:g} GFLOP/s, {memory:g} GB/s"
 
-    def measure(self, configs: Sequence[EncoderConfig], workload: Workload) -> list[Measurement]:
+    @property
+    def compiler_version(self) -> str:
+        """jaxlib's version: another one may count otherwise."""
+        return f"jaxlib {jaxlib.__version__}"
+
+    def measure(
+        self, configs: Sequence[EncoderConfig], workload: Workload
+    ) -> Iterator[tuple[int, Measurement | None]]:
         """Estimate each encoder from its compiled program; nothing is run."""
-        return [self._estimate(config, workload) for config in configs]
+        for i, config in enumerate(configs):
+            yield i, None
+            yield i, self._estimate(config, workload)
 
     def _estimate(self, config: EncoderConfig, workload: Workload) -> Measurement:
         try:

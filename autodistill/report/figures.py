@@ -20,8 +20,8 @@ from autodistill.report.words import (
     milliseconds,
     percent,
     share,
-    short_architecture,
 )
+from autodistill.space.short import short_architecture
 
 FRONT, OTHER, BASE, REFERENCE = "#2f7de1", "#8a97a8", "#e8930c", "#c2418f"
 GAIN = "rgba(46, 160, 103, 0.10)"  # the corner that beats the baseline on both

@@ -8,7 +8,6 @@ from autodistill.report.data import BASELINE, ReportData, ReportRow, SurrogateSc
 from autodistill.report.summary import finished, sentences
 from autodistill.report.words import (
     DASH,
-    SHORT_LEGEND,
     count,
     duration,
     in_order,
@@ -19,8 +18,8 @@ from autodistill.report.words import (
     reason,
     share,
     shared_fields,
-    short_architecture,
 )
+from autodistill.space.short import SHORT_LEGEND, short_architecture
 
 Cell = tuple[str, float | None]  # what is shown (HTML), and what sorts it (None: last)
 METRICS = {"rmse": "RMSE", "mape": "relative error", "spearman": "Spearman"}

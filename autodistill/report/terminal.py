@@ -13,7 +13,6 @@ from autodistill.report.data import BASELINE, ReportData, ReportRow
 from autodistill.report.summary import sentences
 from autodistill.report.words import (
     DASH,
-    SHORT_LEGEND,
     count,
     in_order,
     milliseconds,
@@ -21,9 +20,9 @@ from autodistill.report.words import (
     reason,
     share,
     shared_fields,
-    short_architecture,
     short_reason,
 )
+from autodistill.space.short import SHORT_LEGEND, short_architecture
 
 FRONT, WINNER = "●", "▲"
 REASON_LENGTH = 300  # longer reasons are cut: the study and the HTML report have them whole

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field, replace
+from inspect import getdoc
 from pathlib import Path
 
 import tyro
@@ -15,8 +16,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from autodistill.errors import ArgumentError, AutoDistillError
-from autodistill.space import SearchSpace
-from autodistill.space.presets import PRESETS
+from autodistill.space.load import load_space
 from predictors.errors import PredictorError
 
 MAX_SEED = 2**32 - 1  # of the shuffling of passages
@@ -80,7 +80,8 @@ class Arguments:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 is success, 2 bad input, 130 interrupted."""
-    arguments = tyro.cli(Arguments, args=argv, prog="python -m autodistill.search")
+    prog, about = "python -m autodistill.search", getdoc(Arguments)
+    arguments = tyro.cli(Arguments, args=argv, prog=prog, description=about)
     began = time.monotonic()
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -142,22 +143,6 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     with Display(console) as display:
         display.say(f"[bold]run[/]       {escape(str(run_dir))}")
         Search(settings, display, began=began).run()
-
-
-def load_space(name: str) -> SearchSpace:
-    """A preset, or a YAML file.
-
-    Raises:
-        SpaceError: Neither, or a file that does not hold a space.
-        ArgumentError: The space is not one of encoders.
-    """
-    if name not in PRESETS and (name.endswith((".yaml", ".yml")) or Path(name).exists()):
-        space = SearchSpace.from_yaml(name)
-    else:
-        space = SearchSpace.preset(name)
-    if space.family is None:
-        raise ArgumentError(f"{name}: the space must name its family, bert or mobilebert")
-    return space
 
 
 def _check_positive(arguments: Arguments) -> None:

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from autodistill.errors import ExportError
 from autodistill.models.config import EncoderConfig
-from autodistill.profiler import TableBuilder
+from autodistill.profiler import Measurement, TableBuilder
 from autodistill.report.data import (
     ParityPoint,
     ReferenceLine,
@@ -36,8 +36,6 @@ from autodistill.study import CandidateState, Study
 from autodistill.teacher import TeacherKind
 from predictors import save
 from predictors.table import read_table
-
-SIDE_BY_SIDE = 10  # programs and weights that are in memory at once
 
 
 def finish(
@@ -92,12 +90,13 @@ def measure_again(study: Study, settings: SearchSettings, display: Display) -> N
     teacher = settings.teacher.config
     is_served = settings.workload.sequence_length <= teacher.max_position_embeddings
     configs += [teacher] if is_served else []
-    measurements = []
+    found: dict[int, Measurement] = {}
     with display.bar("measuring all students once more, side by side") as advance:
-        for begin in range(0, len(configs), SIDE_BY_SIDE):
-            together = configs[begin : begin + SIDE_BY_SIDE]
-            measurements += settings.target.measure(together, settings.workload)
-            advance(len(measurements), len(configs))
+        for i, measurement in settings.target.measure(configs, settings.workload):
+            if measurement is not None:
+                found[i] = measurement
+                advance(len(found), len(configs))
+    measurements = [found[i] for i in range(len(configs))]
     for candidate, measurement in zip(complete, measurements, strict=False):
         if measurement.latency_ms is not None:
             study.update(

@@ -15,8 +15,8 @@ def open_table(settings: SearchSettings) -> TableBuilder:
     return TableBuilder(
         settings.run_dir / "latency.csv",
         settings.space.fields,
-        family=settings.space.family,
         target=settings.target,
-        workload=settings.workload,
+        workloads=[settings.workload],
+        family=settings.space.family,
         vocab_size=settings.teacher.config.vocab_size,
     )

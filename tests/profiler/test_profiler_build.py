@@ -27,6 +27,10 @@ SHAPES = [shape(1, 16), shape(2, 16), shape(1, 32), shape(2, 32)]
 FAILING = shape(1, 48)
 
 
+def ids(rows):
+    return [Architecture(row.architecture).id for row in rows]
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "table.csv"
@@ -38,11 +42,12 @@ def build(path):
         options = {
             "fields": FIELDS,
             "family": "bert",
-            "workload": Workload(),
+            "workloads": [Workload()],
             "vocab_size": 100,
             **changes,
         }
-        return TableBuilder(path, options.pop("fields"), target=target, **options)
+        where = options.pop("path", path)
+        return TableBuilder(where, options.pop("fields"), target=target, **options)
 
     return make
 
@@ -50,16 +55,17 @@ def build(path):
 def test_rows_say_what_was_measured_and_where(build, counting, path):
     target = counting()
     rows = build(target).measure(SHAPES[:2])
-    assert target.asked == [encoder_config(a, family="bert", vocab_size=100) for a in SHAPES[:2]]
+    wanted = [encoder_config(a, family="bert", vocab_size=100) for a in SHAPES[:2]]
+    assert sorted(target.asked, key=repr) == sorted(wanted, key=repr)
     assert [dict(row.architecture) for row in rows] == [dict(a) for a in SHAPES[:2]]
     assert [row.latency_ms for row in rows] == [0.16 + 1 / 7, 0.16 + 2 / 7]
     for row in rows:
         assert (row.target, row.device_kind, row.statistic) == ("counting", "abacus", "median")
         assert (row.batch_size, row.sequence_length, row.dtype) == (1, 128, "float32")
         assert (row.latency_iqr_ms, row.repeats, row.compile_s, row.flops) == (0.25, 20, 1.5, 7.0)
-        assert row.jax_version == jax.__version__
+        assert (row.jax_version, row.compiler_version) == (jax.__version__, "beads 1.2")
         assert datetime.fromisoformat(row.measured_at).tzinfo is not None
-    assert read_table(path).rows == tuple(rows)
+    assert set(ids(read_table(path).rows)) == set(ids(rows))
     assert read_table(path).fields == tuple(sorted(FIELDS))
 
 
@@ -84,7 +90,10 @@ def test_a_new_run_goes_on_where_the_last_one_stopped(build, counting, path):
     rows = build(resumed).measure(SHAPES)
     assert len(resumed.asked) == 2
     assert path.read_bytes().startswith(before)
-    assert read_table(path).rows == tuple(rows)
+    alone = counting()
+    build(alone, path=path.with_name("alone.csv")).measure(SHAPES)
+    assert interrupted.asked + resumed.asked == alone.asked  # the order is as if never stopped
+    assert sorted(ids(read_table(path).rows)) == sorted(ids(rows))
 
 
 def test_progress_counts_known_rows_too(build, counting):
@@ -92,7 +101,93 @@ def test_progress_counts_known_rows_too(build, counting):
     builder.measure(SHAPES[:2])
     seen = []
     builder.measure(SHAPES, progress=seen.append)
-    assert seen == [1, 2, 3, 4]
+    assert seen == [2, 3, 4]
+    seen.clear()
+    builder.measure([*SHAPES, SHAPES[0]], progress=seen.append)
+    assert seen == [5]
+
+
+def test_a_row_is_on_disk_before_it_is_reported(build, counting, path):
+    def check(done):
+        assert len(read_table(path).rows) == done
+
+    build(counting()).measure(SHAPES, progress=check)
+
+
+def test_the_order_of_measuring_is_shuffled_by_the_seed(build, counting, tmp_path):
+    many = [shape(layers, width) for layers in range(1, 7) for width in (16, 32, 64)]
+
+    def order(seed):
+        target = counting()
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        rows = build(target, seed=seed, path=path).measure(many)
+        assert [Architecture(row.architecture) for row in rows] == many
+        return target.asked
+
+    assert order(0) == order(0) != order(1)
+
+
+def test_one_table_holds_several_workloads(build, counting, path):
+    small, large = Workload(1), Workload(8)
+    target = counting()
+    builder = build(target, workloads=[small, large])
+    one = builder.measure(SHAPES, small)
+    eight = builder.measure(SHAPES[:2], large)
+    assert [row.batch_size for row in one + eight] == [1] * 4 + [8] * 2
+    assert len(target.asked) == 6
+    assert builder.measure(SHAPES[:2], large) == eight and len(target.asked) == 6
+    assert set(builder.known(large)) == set(SHAPES[:2])
+    assert set(builder.known(small)) == set(SHAPES)
+    with pytest.raises(TargetError, match="is for batch 1 .*; batch 8 .*; got None: name one"):
+        builder.measure(SHAPES)
+    with pytest.raises(TargetError, match="got batch 2 x 128"):
+        builder.measure(SHAPES, Workload(2))
+    with pytest.raises(TargetError, match="batch_size 8; these would have 1: choose another"):
+        build(counting())
+    mixed = [Workload(1, 64), Workload(8, 128), Workload(1, 32)]
+    with pytest.raises(TargetError, match="rows of batch 1 x 128 .*; these would be of batch 1"):
+        build(counting(), workloads=mixed)
+
+
+def test_a_table_without_workloads_is_refused(build, counting, path):
+    with pytest.raises(TargetError, match="at least one workload"):
+        build(counting(), workloads=[])
+    assert not path.exists()
+
+
+def test_encoders_can_be_made_by_any_function(build, counting):
+    """Two families in one table: a field of it tells which."""
+
+    def config_of(architecture):
+        fields = architecture.to_dict()
+        family = fields.pop("model_type")
+        return encoder_config(fields, family=family, vocab_size=7)
+
+    shapes = [Architecture(SHAPES[0], model_type="bert")]
+    target = counting()
+    builder = build(target, fields=(*FIELDS, "model_type"), config_of=config_of)
+    (row,) = builder.measure(shapes)
+    assert row.architecture["model_type"] == "bert"
+    assert [config.vocab_size for config in target.asked] == [7]
+
+
+def test_what_was_begun_is_ended_with_the_table(build, counting, path):
+    """A target may hold a device: it hears at once that nobody listens any more."""
+    ended = []
+
+    class Held(counting):
+        def measure(self, configs, workload):
+            try:
+                yield from super().measure(configs, workload)
+            finally:
+                ended.append(len(self.asked))
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        build(Held()).measure(SHAPES, progress=stop)
+    assert ended == [1], caught
 
 
 def test_failures_are_rows_and_are_not_tried_again(build, counting, path):
@@ -122,9 +217,9 @@ def test_of_repeated_rows_the_newest_counts(build, counting, path):
     [
         ({"name": "other"}, {}, "rows with target 'counting'; these would have 'other'"),
         ({"device_kind": "slate"}, {}, "device_kind 'abacus'; these would have 'slate'"),
-        ({}, {"workload": Workload(batch_size=8)}, "batch_size 1; these would have 8"),
-        ({}, {"workload": Workload(sequence_length=64)}, "sequence_length 128; .* have 64"),
-        ({}, {"workload": Workload(dtype="bfloat16")}, "dtype 'float32'; .* 'bfloat16'"),
+        ({}, {"workloads": [Workload(batch_size=8)]}, "batch_size 1; these would have 8"),
+        ({}, {"workloads": [Workload(sequence_length=64)]}, "sequence_length 128; .* have 64"),
+        ({}, {"workloads": [Workload(dtype="bfloat16")]}, "dtype 'float32'; .* 'bfloat16'"),
         ({}, {"fields": (*FIELDS, "hidden_act")}, r"has the fields \[.*\]; this space has"),
         ({}, {"fields": FIELDS[1:]}, "choose another file"),
     ],
@@ -147,13 +242,14 @@ def test_the_order_of_fields_does_not_matter(build, counting):
 @pytest.mark.parametrize("cut", [1, 2, 40])
 def test_a_torn_last_line_is_measured_again(build, counting, path, cut):
     """Killed while writing: at most the row in flight is lost."""
-    build(counting()).measure([SHAPES[0], SHAPES[1], FAILING])
+    build(counting()).measure([SHAPES[0], SHAPES[1]])
+    build(counting()).measure([FAILING])
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
     target = counting()
     rows = build(target).measure([SHAPES[0], SHAPES[1], FAILING])
     assert [config.hidden_size for config in target.asked] == [48]
-    assert read_table(path).rows == tuple(rows)
+    assert sorted(ids(read_table(path).rows)) == sorted(ids(rows))
     assert path.read_bytes().splitlines()[:3] == whole.splitlines()[:3]
 
 
@@ -174,7 +270,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_measured(co
     for path in (tmp_path / "absent" / "table.csv", tmp_path):
         with pytest.raises(TargetError, match=r"cannot (write|read) table"):
             TableBuilder(
-                path, FIELDS, family="bert", target=target, workload=Workload(), vocab_size=100
+                path, FIELDS, family="bert", target=target, workloads=[Workload()], vocab_size=100
             )
     assert target.asked == []
 
@@ -209,7 +305,7 @@ def test_architectures_of_another_family_are_refused(build, counting, path):
 
 
 def test_estimates_are_labelled_in_the_table(build):
-    (row,) = build(RooflineTarget(), workload=Workload(1, 8)).measure(SHAPES[:1])
+    (row,) = build(RooflineTarget(), workloads=[Workload(1, 8)]).measure(SHAPES[:1])
     assert (row.statistic, row.repeats) == ("compiler_estimate", 0)
     assert row.latency_ms > 0
     assert row.peak_memory_bytes > 0

@@ -9,7 +9,7 @@ import pytest
 from autodistill.errors import TargetError
 from autodistill.models.checkpoint import count_parameters, weight_shapes
 from autodistill.models.encoder import Encoder
-from autodistill.profiler import Workload, estimated
+from autodistill.profiler import Workload, estimated, measure_all
 from autodistill.profiler.compiled import compile_encoder
 from autodistill.profiler.estimated import RooflineTarget
 from autodistill.space import Architecture
@@ -63,12 +63,13 @@ def test_memory_and_traffic_hold_the_weights(compiled, student):
     assert compiled.bytes_accessed > weights / 2  # of the tables, only some rows are read
 
 
-def test_half_precision_halves_the_weights(student, compiled):
+def test_half_precision_halves_the_matrices_and_leaves_the_vectors(student, compiled):
     half = compile_encoder(student, Workload(2, 32, "bfloat16"), CPU)
-    leaves = jax.tree.leaves(half.arguments[0])
-    assert all(leaf.dtype == jax.numpy.bfloat16 for leaf in leaves)
-    full = sum(leaf.nbytes for leaf in jax.tree.leaves(compiled.arguments[0]))
-    assert sum(leaf.nbytes for leaf in leaves) == full / 2
+    full = jax.tree.leaves(compiled.arguments[0])
+    for leaf, whole in zip(jax.tree.leaves(half.arguments[0]), full, strict=True):
+        expected = jax.numpy.bfloat16 if whole.ndim > 1 else jax.numpy.float32
+        assert leaf.dtype == expected
+        assert leaf.shape == whole.shape
 
 
 def test_passages_longer_than_the_encoder_are_refused(tiny):
@@ -81,7 +82,7 @@ def test_the_estimate_is_the_larger_of_two_times(compiled, student):
     workload = Workload(batch_size=2, sequence_length=32)
     for flops_per_s, bytes_per_s in ((1e9, 1e15), (1e15, 1e9), (1.5e11, 2e10)):
         target = RooflineTarget(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
-        (found,) = target.measure([student], workload)
+        (found,) = measure_all(target, [student], workload)
         expected = max(compiled.flops / flops_per_s, compiled.bytes_accessed / bytes_per_s)
         assert found.latency_ms == pytest.approx(1e3 * expected, rel=1e-12)
         assert (found.repeats, found.latency_iqr_ms) == (0, None)
@@ -90,7 +91,7 @@ def test_the_estimate_is_the_larger_of_two_times(compiled, student):
 def test_the_estimate_repeats_exactly_and_says_what_it_is(tiny, short):
     target = RooflineTarget()
     deeper = replace(tiny, num_hidden_layers=3)
-    first, second = target.measure([tiny, deeper], short), target.measure([tiny, deeper], short)
+    first, second = (measure_all(target, [tiny, deeper], short) for _ in range(2))
     assert [replace(m, compile_s=None) for m in first] == [
         replace(m, compile_s=None) for m in second
     ]
@@ -105,7 +106,7 @@ def test_estimates_at_other_rates_are_of_another_device():
 
 
 def test_an_encoder_that_cannot_be_compiled_is_an_error(tiny, impossible, short):
-    failed, fine = RooflineTarget().measure([impossible, tiny], short)
+    failed, fine = measure_all(RooflineTarget(), [impossible, tiny], short)
     assert failed.latency_ms is None
     assert "MemoryError: Unable to allocate" in failed.error
     assert fine.latency_ms > 0
@@ -114,6 +115,6 @@ def test_an_encoder_that_cannot_be_compiled_is_an_error(tiny, impossible, short)
 def test_a_program_without_counts_is_an_error(tiny, short, monkeypatch):
     whole = compile_encoder(tiny, short, CPU)
     monkeypatch.setattr(estimated, "compile_encoder", lambda *_: replace(whole, flops=None))
-    (found,) = RooflineTarget().measure([tiny], short)
+    (found,) = measure_all(RooflineTarget(), [tiny], short)
     assert found.latency_ms is None
     assert found.error == "the compiler gave no count of flops and bytes"

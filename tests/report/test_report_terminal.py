@@ -15,8 +15,8 @@ from autodistill.report.words import (
     duration,
     milliseconds,
     shared_fields,
-    short_architecture,
 )
+from autodistill.space.short import short_architecture
 
 Vary = Callable[..., ReportData]
 

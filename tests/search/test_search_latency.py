@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autodistill.errors import ExportError, TargetError
-from autodistill.profiler import Measurement, TableBuilder, Workload, get_target
+from autodistill.profiler import Measurement, TableBuilder, Workload, get_target, measure_all
 from autodistill.profiler.estimated import RooflineTarget
 from autodistill.search.latency import fit_latency, profile_sample
 from autodistill.space import SearchSpace
@@ -27,17 +27,18 @@ class Counted:
     """A target whose latency is layers times width; the widest cannot be measured."""
 
     name, device_kind, statistic = "counted", "abacus", "compiler_estimate"
+    compiler_version = "beads 1.2"
 
     def __init__(self, fails=lambda config: False):
         self.fails = fails
 
     def measure(self, configs, workload):
-        return [
-            Measurement(None, error="out of memory")
-            if self.fails(c)
-            else Measurement(0.01 * c.num_hidden_layers * c.hidden_size)
-            for c in configs
-        ]
+        for i, c in enumerate(configs):
+            yield i, None
+            if self.fails(c):
+                yield i, Measurement(None, error="out of memory")
+            else:
+                yield i, Measurement(0.01 * c.num_hidden_layers * c.hidden_size)
 
 
 def make_builder(folder: Path, target) -> TableBuilder:
@@ -46,7 +47,7 @@ def make_builder(folder: Path, target) -> TableBuilder:
         SPACE.fields,
         family="bert",
         target=target,
-        workload=Workload(),
+        workloads=[Workload()],
         vocab_size=50,
     )
 
@@ -109,5 +110,5 @@ def test_latency_estimates_repeat_exactly_and_grow_with_depth() -> None:
     ]
     target = get_target("cpu-roofline")
     assert isinstance(target, RooflineTarget)
-    one, two, again = (m.latency_ms for m in target.measure(configs, Workload(1, 16)))
+    one, two, again = (m.latency_ms for m in measure_all(target, configs, Workload(1, 16)))
     assert two == again and two > one > 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from autodistill.search.__main__ import load_space
+from autodistill.space.load import load_space
 from autodistill.space.restrict import for_masked_lm
 from autodistill.study import CandidateState, Study
 from autodistill.teacher import TeacherKind, load_teacher

@@ -33,10 +33,13 @@ class Drifting:
     name: str = "drifting"
     device_kind: str = "abacus"
     statistic: str = "median"
+    compiler_version: str = "beads 1.2"
 
     def measure(self, configs, workload):
         self.calls += 1
-        return [Measurement(c.num_hidden_layers * self.calls, 0.1, 20) for c in configs]
+        for i, config in enumerate(configs):
+            yield i, None
+            yield i, Measurement(config.num_hidden_layers * self.calls, 0.1, 20)
 
 
 @pytest.fixture
@@ -165,8 +168,8 @@ def test_result_a_teacher_that_cannot_be_served_so_has_no_latency(
 def test_result_a_failed_measurement_leaves_the_first(
     study: Study, settings: SearchSettings, monkeypatch
 ) -> None:
-    failing = [Measurement(None, error="busy")] * 5
-    monkeypatch.setattr(Drifting, "measure", lambda *_: failing)
+    failing = [(i, Measurement(None, error="busy")) for i in range(5)]
+    monkeypatch.setattr(Drifting, "measure", lambda *_: iter(failing))
     measure_again(study, settings, Display(Console(quiet=True)))
     assert study.get(2).latency_ms == 2.0
 
@@ -214,7 +217,7 @@ def test_result_saves_both_predictors_of_a_table(study: Study, settings: SearchS
         settings.space.fields,
         family="mobilebert",
         target=settings.target,
-        workload=settings.workload,
+        workloads=[settings.workload],
         vocab_size=146,
     )
     builder.measure(settings.space.sample_distinct(8, np.random.default_rng(0)))

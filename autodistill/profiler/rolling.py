@@ -1,0 +1,173 @@
+"""Time many programs in turns, a few of them open at once.
+
+Timing one program after the other gives each its own moment of the machine: a
+slow second falls on one of them alone. Timing all of them in rounds needs all
+of them in memory. The window here is between the two: between one round and
+the next at most one more program is prepared, which takes far longer than the
+round, so that the turns of each lie seconds apart, and no more than
+``in_flight`` are held at a time.
+
+Each turn is a burst after an un-timed call, so that a program finds its weights
+where they are when it is served steadily, and not where the others left them.
+
+References:
+    [Conover1999] Practical Nonparametric Statistics, section 3.2: the interval
+    of a median from order statistics.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from scipy.stats import binom
+
+from autodistill.errors import TargetError
+from autodistill.profiler.target import Measurement
+
+BURST = 5  # timed runs per turn, at least, of a program for which that is not long
+LEAST_RUNS = 3  # of any program, however slow
+
+
+class Runnable(Protocol):
+    """A program that is ready to be run, with its arguments."""
+
+    @property
+    def facts(self) -> Measurement:
+        """All that is known before it is timed; ``latency_ms`` is None."""
+
+    def run(self) -> float:
+        """Seconds of one call, until its result is there."""
+
+
+@dataclass(frozen=True)
+class TimingSettings:
+    """When a program has been timed well enough.
+
+    Attributes:
+        min_repeats: Timed runs at least, unless ``max_seconds`` is up before.
+        min_rounds: Turns at least, likewise; they spread the runs over time.
+        max_seconds: Timed seconds of each program at most, once it has had
+            ``LEAST_RUNS``. No turn takes more than its share of them, so that slow
+            programs have several turns too.
+        burst_seconds: A turn goes on for this long, and for ``BURST`` runs at least.
+        precision: Stop when the 95% interval of the median is this narrow,
+            relative to the median.
+        in_flight: Programs that are held at once.
+        seed: Fixes the order within the rounds.
+
+    Raises:
+        TargetError: A number is out of its range.
+    """
+
+    min_repeats: int = 20
+    min_rounds: int = 6
+    max_seconds: float = 1.0
+    burst_seconds: float = 0.02
+    precision: float = 0.02
+    in_flight: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("min_repeats", "min_rounds", "in_flight"):
+            if getattr(self, name) < 1:
+                raise TargetError(f"{name} must be at least 1; got {getattr(self, name)}")
+        for name in ("max_seconds", "burst_seconds", "precision"):
+            if not getattr(self, name) >= 0:
+                raise TargetError(f"{name} must not be negative; got {getattr(self, name)}")
+
+
+def interleaved(
+    prepare: Callable[[int], Runnable],
+    count: int,
+    settings: TimingSettings,
+    *,
+    failures: tuple[type[Exception], ...] = (MemoryError,),
+) -> Iterator[tuple[int, Measurement | None]]:
+    """Time ``count`` programs; each is told as soon as it is known and then let go.
+
+    Args:
+        prepare: Makes the program of an index; called in order, once for each.
+        count: Number of programs.
+        settings: When one is settled, and how many are held at once.
+        failures: Errors of preparing or running a program that end this program
+            alone; others end everything.
+
+    Yields:
+        ``(index, None)`` before the program of that index is prepared, and
+        ``(index, measurement)`` once when it is settled or has failed.
+    """
+    rng = np.random.default_rng(settings.seed)
+    open_: dict[int, _Timing] = {}
+    upcoming = 0
+    while open_ or upcoming < count:
+        if upcoming < count and len(open_) < settings.in_flight:
+            index, upcoming = upcoming, upcoming + 1
+            yield index, None
+            failed = None
+            try:
+                open_[index] = _Timing(prepare(index))
+            except failures as error:
+                failed = Measurement.failed(error)
+            if failed is not None:
+                yield index, failed
+        for index in map(int, rng.permutation(sorted(open_))):
+            try:
+                open_[index].turn(settings)
+                found = open_[index].summary() if open_[index].is_settled(settings) else None
+            except failures as error:
+                found = Measurement.failed(error)
+            if found is not None:
+                del open_[index]  # frees its memory before anything else happens
+                yield index, found
+
+
+def median_interval(samples: np.ndarray) -> tuple[float, float]:
+    """An interval of the median, at 95% or more, by order statistics [Conover1999].
+
+    Needs no assumption on the distribution: the number of samples below the median
+    is binomial. Fewer than six samples cannot give 95%; the interval is then as
+    wide as they are.
+    """
+    ordered = np.sort(samples)
+    low = max(int(binom.ppf(0.025, len(ordered), 0.5)) - 1, 0)
+    return float(ordered[low]), float(ordered[-1 - low])
+
+
+@dataclass
+class _Timing:
+    """A program with the seconds of its runs so far."""
+
+    runnable: Runnable
+    rounds: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    def turn(self, settings: TimingSettings) -> None:
+        """One call that brings its weights back into the caches, then timed ones."""
+        self.runnable.run()
+        share = settings.max_seconds / settings.min_rounds
+        burst = [self.runnable.run()]
+        while sum(burst) < share and (len(burst) < BURST or sum(burst) < settings.burst_seconds):
+            burst.append(self.runnable.run())
+        self.seconds += burst
+        self.rounds += 1
+
+    def is_settled(self, settings: TimingSettings) -> bool:
+        """Whether the median is known well enough, or the time is up."""
+        if sum(self.seconds) >= settings.max_seconds:
+            return len(self.seconds) >= LEAST_RUNS
+        if len(self.seconds) < settings.min_repeats or self.rounds < settings.min_rounds:
+            return False
+        runs = np.array(self.seconds)
+        low, high = median_interval(runs)
+        return high - low <= settings.precision * float(np.median(runs))
+
+    def summary(self) -> Measurement:
+        """Median, spread between the quartiles and number of the runs."""
+        quartiles = np.percentile(np.array(self.seconds) * 1e3, [25, 50, 75])
+        return replace(
+            self.runnable.facts,
+            latency_ms=float(quartiles[1]),
+            latency_iqr_ms=float(quartiles[2] - quartiles[0]),
+            repeats=len(self.seconds),
+        )

@@ -1,0 +1,67 @@
+"""Tasks in processes: results, and what becomes of those that take a process down."""
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+from autodistill.profiler.workers import Lost, WorkerSettings, resident_bytes, run_tasks
+
+
+@pytest.fixture
+def tasks(monkeypatch):
+    """The module of task functions, under a name that a fresh process can import."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    return importlib.import_module("tasks_that_die")
+
+
+def test_every_task_has_its_own_result(tasks):
+    found = dict(run_tasks(tasks.square, [3, 4, 5], WorkerSettings(processes=2)))
+    assert found == {0: 9, 1: 16, 2: 25}
+
+
+def test_no_task_needs_no_process(tasks):
+    assert list(run_tasks(tasks.square, [], WorkerSettings())) == []
+
+
+def test_variables_are_there_in_the_process_and_gone_here(tasks, monkeypatch):
+    monkeypatch.delenv("OF_THE_WORKER", raising=False)
+    settings = WorkerSettings(environment={"OF_THE_WORKER": "yes"})
+    assert dict(run_tasks(tasks.environment, ["OF_THE_WORKER"], settings)) == {0: "yes"}
+    assert "OF_THE_WORKER" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("function", "settings", "reason"),
+    [
+        ("hang_at_two", WorkerSettings(time_limit_s=2), "passed its time limit of 2 s"),
+        ("killed_at_two", WorkerSettings(), "was killed, as when memory runs out"),
+        ("exit_at_two", WorkerSettings(), "ended with exit code 3"),
+        ("raise_at_two", WorkerSettings(), "ValueError: two lines"),
+    ],
+)
+def test_a_task_that_fails_is_lost_and_the_others_are_not(tasks, function, settings, reason):
+    found = dict(run_tasks(getattr(tasks, function), [1, 2, 3], settings))
+    assert (found[0], found[2]) == (1, 3)
+    assert isinstance(found[1], Lost)
+    assert reason in found[1].reason
+
+
+def test_a_process_that_has_grown_is_replaced(tasks):
+    small = WorkerSettings(memory_limit_bytes=1)
+    assert len(set(dict(run_tasks(tasks.process, [0, 1, 2], small)).values())) == 3
+    assert len(set(dict(run_tasks(tasks.process, [0, 1, 2], WorkerSettings())).values())) == 1
+
+
+def test_stopping_early_ends_the_processes(tasks):
+    results = run_tasks(tasks.process, list(range(100)), WorkerSettings())
+    _, pid = next(results)
+    results.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_this_process_holds_memory():
+    assert resident_bytes() > 1 << 20
+    assert resident_bytes(2**30) == 0
