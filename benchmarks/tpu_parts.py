@@ -13,19 +13,20 @@ A second table, ten times as long, shows how the parts pay off, and the memory h
 import argparse
 import json
 import os
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from autodistill.profiler.machine import cpu_kind
+from autodistill.profiler.memory import process_bytes
 from autodistill.profiler.target import Workload
 from autodistill.profiler.tpu.chips import CHIPS, Chip
 from autodistill.profiler.tpu.cost import check_installed, environment
 from autodistill.profiler.tpu.parts import Part, terms
 from autodistill.profiler.tpu.target import CompiledTarget, Task, compile_task
-from autodistill.profiler.workers import WorkerSettings, resident_bytes, run_tasks
+from autodistill.profiler.workers import WorkerSettings, run_tasks
 from autodistill.space import SearchSpace
 from autodistill.space.families import encoder_config
 
@@ -62,7 +63,7 @@ def main() -> None:
         "target": arguments.target,
         "workload": str(workload),
         "architectures": len(few),
-        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "libtpu": check_installed()},
+        "machine": {"cpu": cpu_kind(), "libtpu": check_installed()},
         "agreement": {
             "median_relative_difference": float(np.median(relative)),
             "largest_relative_difference": float(relative.max()),
@@ -122,16 +123,9 @@ def unrolled(
 
 
 def note_memory() -> None:
-    PEAK[0] = max(PEAK[0], resident_bytes())
+    PEAK[0] = max(PEAK[0], process_bytes(os.getpid()))
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    PEAK[1] = max([PEAK[1], *(resident_bytes(int(child)) for child in children)])
-
-
-def cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+    PEAK[1] = max([PEAK[1], *(process_bytes(int(child)) for child in children)])
 
 
 if __name__ == "__main__":

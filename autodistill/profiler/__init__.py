@@ -3,7 +3,7 @@
 from autodistill.profiler.build import TableBuilder
 from autodistill.profiler.supervised import SupervisedTarget
 from autodistill.profiler.target import Measurement, Target, Workload, measure_all
-from autodistill.profiler.targets import TARGETS, get_supervised_target, get_target
+from autodistill.profiler.targets import TARGETS, get_target
 
 __all__ = [
     "TARGETS",
@@ -12,7 +12,6 @@ __all__ = [
     "TableBuilder",
     "Target",
     "Workload",
-    "get_supervised_target",
     "get_target",
     "measure_all",
 ]

@@ -16,7 +16,7 @@ def resident_bytes() -> int:
     """Resident memory of this process and its descendants, now; 0 if unknown."""
     if not (PROC / "self" / "statm").exists():
         return _own_peaks()
-    return sum(_resident(pid) for pid in _family(os.getpid()))
+    return sum(process_bytes(pid) for pid in _family(os.getpid()))
 
 
 def _family(root: int) -> list[int]:
@@ -37,10 +37,11 @@ def _family(root: int) -> list[int]:
     return found
 
 
-def _resident(pid: int) -> int:
+def process_bytes(pid: int) -> int:
+    """Resident memory of one process; 0 if it has ended, or the system does not tell."""
     try:
         pages = (PROC / str(pid) / "statm").read_text().split()[1]
-    except (OSError, IndexError):  # it has ended meanwhile
+    except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 

@@ -5,7 +5,6 @@ from functools import partial
 
 from autodistill.errors import TargetError
 from autodistill.profiler.estimated import RooflineTarget
-from autodistill.profiler.supervised import SupervisedTarget
 from autodistill.profiler.target import Target
 from autodistill.profiler.timed import TimedTarget
 from autodistill.profiler.tpu.chips import CHIPS
@@ -44,29 +43,9 @@ def get_target(name: str) -> Target:
     Raises:
         TargetError: Unknown name, or no such device here.
     """
-    _check_name(name)
-    target = TARGETS[name][1]()
-    target.device_kind  # noqa: B018 - raises where the device is absent
-    return target
-
-
-def get_supervised_target(name: str, *, time_limit_s: float = 300.0) -> SupervisedTarget:
-    """The target of this name in a process of its own, its device present.
-
-    Args:
-        name: As for ``get_target``.
-        time_limit_s: How long that process may be silent while it measures.
-
-    Raises:
-        TargetError: As ``get_target``, or the process cannot start.
-    """
-    _check_name(name)
-    target = SupervisedTarget(name, partial(get_target, name), time_limit_s=time_limit_s)
-    target.device_kind  # noqa: B018 - starts the process, raises what it raises
-    return target
-
-
-def _check_name(name: str) -> None:
     if name not in TARGETS:
         known = "\n".join(f"  {key}: {what}" for key, (what, _) in TARGETS.items())
         raise TargetError(f"unknown target {name!r}; known are\n{known}")
+    target = TARGETS[name][1]()
+    target.device_kind  # noqa: B018 - raises where the device is absent
+    return target

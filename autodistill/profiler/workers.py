@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from autodistill.profiler.memory import process_bytes
+
 
 @dataclass(frozen=True)
 class Lost:
@@ -149,16 +151,7 @@ def _work(function: Callable[[Any], Any], connection: Connection) -> None:
         except Exception as error:
             result = Lost(" ".join(f"{type(error).__name__}: {error}".split())[:300])
         with suppress(BrokenPipeError):
-            connection.send((result, resident_bytes()))
-
-
-def resident_bytes(process: int | None = None) -> int:
-    """Memory that a process, by default this one, holds; 0 where it cannot be told."""
-    try:
-        with open(f"/proc/{process or os.getpid()}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
+            connection.send((result, process_bytes(os.getpid())))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from autodistill.errors import TargetError
 from autodistill.models.config import BertConfig, MobileBertConfig
 from autodistill.profiler import onnx_runtime
+from autodistill.profiler.choose import TargetOptions, choose_target
 from autodistill.profiler.onnx_graph import HIDDEN, IDS, MASK, export_encoder
 from autodistill.profiler.onnx_runtime import (
     OnnxFailure,
@@ -21,7 +22,7 @@ from autodistill.profiler.onnx_runtime import (
 )
 from autodistill.profiler.rolling import TimingSettings
 from autodistill.profiler.target import Workload, measure_all
-from autodistill.profiler.targets import get_supervised_target, get_target
+from autodistill.profiler.targets import get_target
 
 SHORT = Workload(batch_size=2, sequence_length=8)
 QUICK = TimingSettings(min_repeats=5, min_rounds=1, max_seconds=0.05, burst_seconds=0.0)
@@ -174,7 +175,7 @@ def test_listing_targets_loads_no_onnx():
 
 
 def test_it_works_in_a_process_of_its_own():
-    target = get_supervised_target("onnx-cpu")
+    target = choose_target("onnx-cpu", TargetOptions())
     try:
         [row] = measure_all(target, [MOBILEBERT], SHORT)
     finally:

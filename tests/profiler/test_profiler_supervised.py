@@ -19,10 +19,10 @@ from autodistill.models.config import BertConfig
 from autodistill.profiler import (
     SupervisedTarget,
     Workload,
-    get_supervised_target,
     get_target,
     measure_all,
 )
+from autodistill.profiler.choose import TargetOptions, choose_target
 
 HERE = Path(__file__).parent
 PATIENCE_S = 120.0
@@ -174,7 +174,7 @@ def test_a_limit_must_be_positive(fakes):
 
 def test_a_target_by_name_is_the_same_in_its_own_process(tiny, short, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")  # looking for others takes a while
-    target, alone = get_supervised_target("cpu-roofline"), get_target("cpu-roofline")
+    target, alone = choose_target("cpu-roofline", TargetOptions()), get_target("cpu-roofline")
     try:
         assert target.name == alone.name
         assert target.device_kind == alone.device_kind
@@ -185,7 +185,7 @@ def test_a_target_by_name_is_the_same_in_its_own_process(tiny, short, monkeypatc
     finally:
         target.close()
     with pytest.raises(TargetError, match="unknown target 'abacus'; known are"):
-        get_supervised_target("abacus")
+        choose_target("abacus", TargetOptions())
 
 
 # -- the parent ends ---------------------------------------------------------

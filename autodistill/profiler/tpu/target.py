@@ -4,7 +4,6 @@ An estimate, and labelled so everywhere: the compiler's cycles of its own schedu
 program over the chip's clock. Nothing is run.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autodistill.models.config import EncoderConfig
+from autodistill.profiler.machine import usable_cores
 from autodistill.profiler.target import Measurement, Workload
 from autodistill.profiler.tpu.chips import Chip
 from autodistill.profiler.tpu.cost import ProgramCost, check_installed, environment
@@ -55,7 +55,7 @@ class CompiledTarget:
 
     chip: Chip
     whole: bool = False
-    processes: int = field(default_factory=lambda: max(1, _usable_cores()))
+    processes: int = field(default_factory=usable_cores)
     time_limit_s: float = 300.0
     cache_dir: Path | None = None
     statistic: str = field(default="compiler_estimate", init=False)
@@ -135,9 +135,3 @@ class CompiledTarget:
             bytes_accessed=total("bytes_accessed"),
             peak_memory_bytes=int(memory) + max(cost.temporary_bytes for _, cost in costs),
         )
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,0 +1,83 @@
+"""The same architectures timed twice: how far do two latency tables of one machine agree?
+
+    python benchmarks/timing_repeatability.py      # about 10 minutes; writes the .json beside it
+
+Two builds as ``python -m autodistill.profiler --target cpu`` makes them, each in a fresh
+process, in another random order, with a canary; on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from autodistill.profiler import Workload
+from autodistill.profiler.baselines import BASELINES
+from autodistill.profiler.build import TableBuilder
+from autodistill.profiler.choose import TargetOptions, choose_target
+from autodistill.profiler.sampling import stratified_sample
+from autodistill.profiler.table_fields import config_of_row, table_fields, to_row_architecture
+from autodistill.space import SearchSpace
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--target", default="cpu")
+    parser.add_argument("--space", default="mobilebert")
+    parser.add_argument("--architectures", type=int, default=50)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    arguments = parser.parse_args()
+    space = SearchSpace.preset(arguments.space)
+    assert space.family is not None
+    fields = table_fields(space)
+    architectures = [
+        to_row_architecture(a, space.family, fields)
+        for a in stratified_sample(space, arguments.architectures, seed=1)
+    ]
+    builds = []
+    for seed in (0, 1):
+        with tempfile.TemporaryDirectory() as folder:
+            builder = TableBuilder(
+                Path(folder) / "table.csv",
+                fields,
+                target=choose_target(arguments.target, TargetOptions()),
+                workloads=[Workload()],
+                config_of=lambda row: config_of_row(row, 30522),
+                seed=seed,
+                canary=BASELINES["TinyBERT4"].row(fields),
+            )
+            start = time.perf_counter()
+            rows = builder.measure(architectures)
+            seconds = time.perf_counter() - start
+            builds.append((rows, seconds, builder.drift()))
+            print(f"build {seed}: {seconds:.0f} s, {builder.drift()}", flush=True)
+    first, second = (np.array([row.latency_ms for row in rows]) for rows, _, _ in builds)
+    relative = np.abs(second / first - 1)
+    result = {
+        "device": builds[0][0][0].device_kind,
+        "space": arguments.space,
+        "architectures": len(architectures),
+        "spearman": float(spearmanr(first, second).statistic),
+        "median_relative_difference": float(np.median(relative)),
+        "quantiles_of_relative_difference_75_90_100": np.quantile(
+            relative, [0.75, 0.9, 1]
+        ).tolist(),
+        "median_relative_iqr": float(
+            np.median([row.latency_iqr_ms / row.latency_ms for row in builds[0][0]])
+        ),
+        "builds": [
+            {"seconds": seconds, "canary": str(drift), "repeats": [row.repeats for row in rows]}
+            for rows, seconds, drift in builds
+        ],
+        "latency_ms": [first.tolist(), second.tolist()],
+    }
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in result.items() if k not in ("latency_ms", "builds")}))
+
+
+if __name__ == "__main__":
+    main()
