@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 # Each part may import those before it, and itself; `predictors` is open to the later ones.
 ORDER = (
     "errors",
+    "notation",
     "models",
     "space",
     "corpus",

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
+from autodistill.notation import SHORT_LEGEND
 from autodistill.profiler.compare import Agreement, Comparison, Side
 from autodistill.profiler.target import Workload
 from autodistill.profiler.words import compiler_of, labelled, milliseconds, short_row
-from autodistill.space.short import SHORT_LEGEND
 
 
 def comparison_tables(comparison: Comparison, names: Sequence[str]) -> Iterator[str | Table]:

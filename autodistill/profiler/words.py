@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 
+from autodistill.notation import short_architecture
 from autodistill.space.architecture import Value
-from autodistill.space.short import short_architecture
 
 STATISTICS = {
     "median": "the median of timed runs",

@@ -10,6 +10,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
+from autodistill.notation import short_architecture
 from autodistill.report.compare import beat_baseline, mean_relative_error
 from autodistill.report.data import BASELINE, ReportData, ReportRow
 from autodistill.report.summary import predicted_and_measured
@@ -21,7 +22,6 @@ from autodistill.report.words import (
     percent,
     share,
 )
-from autodistill.space.short import short_architecture
 
 FRONT, OTHER, BASE, REFERENCE = "#2f7de1", "#8a97a8", "#e8930c", "#c2418f"
 GAIN = "rgba(46, 160, 103, 0.10)"  # the corner that beats the baseline on both

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
+from autodistill.notation import SHORT_LEGEND, short_architecture
 from autodistill.report.compare import above_reference, beat_baseline
 from autodistill.report.data import BASELINE, ReportData, ReportRow, SurrogateScores
 from autodistill.report.summary import finished, sentences
@@ -19,7 +20,6 @@ from autodistill.report.words import (
     share,
     shared_fields,
 )
-from autodistill.space.short import SHORT_LEGEND, short_architecture
 
 Cell = tuple[str, float | None]  # what is shown (HTML), and what sorts it (None: last)
 METRICS = {"rmse": "RMSE", "mape": "relative error", "spearman": "Spearman"}

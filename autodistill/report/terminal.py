@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from autodistill.notation import SHORT_LEGEND, short_architecture
 from autodistill.report.compare import beat_baseline
 from autodistill.report.data import BASELINE, ReportData, ReportRow
 from autodistill.report.summary import sentences
@@ -22,7 +23,6 @@ from autodistill.report.words import (
     shared_fields,
     short_reason,
 )
-from autodistill.space.short import SHORT_LEGEND, short_architecture
 
 FRONT, WINNER = "●", "▲"
 REASON_LENGTH = 300  # longer reasons are cut: the study and the HTML report have them whole

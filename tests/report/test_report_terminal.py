@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from autodistill.notation import short_architecture
 from autodistill.report.data import ReportData
 from autodistill.report.summary import sentences
 from autodistill.report.terminal import render, render_text
@@ -16,7 +17,6 @@ from autodistill.report.words import (
     milliseconds,
     shared_fields,
 )
-from autodistill.space.short import short_architecture
 
 Vary = Callable[..., ReportData]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from autodistill.space.architecture import Value
+Value = int | float | str | bool
 
 # Field name -> how its value is written, in the order of reading.
 SHORT = {
