@@ -80,6 +80,9 @@ class Arguments:
     """An architecture that takes longer, compilation included, has failed."""
     processes: int | None = None
     """Compiled TPU targets: architectures compiled at once. Default: one per usable core."""
+    whole_programs: bool = False
+    """Compiled TPU targets: each architecture as one unrolled program, with the prefetching that a
+    sum of shared parts has to leave out; slow, and a table of its own."""
     cache_dir: Path = field(
         default_factory=lambda: (
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
@@ -156,6 +159,7 @@ def profile(arguments: Arguments, console: Console) -> None:
         arguments.time_limit_s,
         arguments.processes,
         arguments.cache_dir / "programs",
+        arguments.whole_programs,
     )
     target = choose_target(arguments.target, options)
     dtype = arguments.dtype or default_dtype(arguments.target)

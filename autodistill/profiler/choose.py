@@ -24,6 +24,7 @@ class TargetOptions:
         time_limit_s: Of each encoder; one that takes longer has failed.
         processes: That compile side by side.
         cache_dir: Where a target that compiles keeps what it learnt; None for nowhere.
+        whole_programs: Compile each encoder as one program instead of shared parts.
     """
 
     precision: float | None = None
@@ -31,6 +32,7 @@ class TargetOptions:
     time_limit_s: float = 300.0
     processes: int | None = None
     cache_dir: Path | None = None
+    whole_programs: bool = False
 
     def __post_init__(self) -> None:
         for name in ("precision", "max_seconds", "time_limit_s", "processes"):
@@ -49,13 +51,22 @@ def choose_target(name: str, options: TargetOptions) -> Target:
     if name not in TARGETS:
         get_target(name)  # says what is known
     bare = TARGETS[name][1]()
+    if options.whole_programs and not isinstance(bare, CompiledTarget):
+        raise ArgumentError(
+            f"--whole-programs has no meaning for target {name}, which has no shared parts"
+        )
     if isinstance(getattr(bare, "timing", None), TimingSettings):
         _refuse(name, options, ("processes",), "compiles one encoder at a time")
         make = partial(timed_target, name, options.precision, options.max_seconds)
         return SupervisedTarget(name, make, time_limit_s=options.time_limit_s)
     _refuse(name, options, ("precision", "max_seconds"), "estimates and times nothing")
     if isinstance(bare, CompiledTarget):  # has processes of its own
-        target = replace(bare, time_limit_s=options.time_limit_s, cache_dir=options.cache_dir)
+        target = replace(
+            bare,
+            time_limit_s=options.time_limit_s,
+            cache_dir=options.cache_dir,
+            whole=options.whole_programs,
+        )
         target.compiler_version  # noqa: B018 - raises where it is not installed
         return replace(target, processes=options.processes) if options.processes else target
     _refuse(name, options, ("processes",), "compiles one encoder at a time")

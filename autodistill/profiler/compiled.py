@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from autodistill.models.config import EncoderConfig
-from autodistill.profiler.served import served_program
+from autodistill.profiler.served import lower_for, served_program
 from autodistill.profiler.target import Workload
 
 
@@ -43,24 +43,23 @@ def compile_encoder(
     Raises:
         TargetError: The workload's passages are longer than the encoder's.
     """
-    serve, shapes, _ = served_program(config, workload)
+    serve, shapes, ids_shape = served_program(config, workload)
+    start = time.perf_counter()
+    program = lower_for(device, serve, (shapes, ids_shape, ids_shape)).compile()
+    compile_s = time.perf_counter() - start
     rng = np.random.default_rng(0)
 
     def filled(leaf: jax.ShapeDtypeStruct) -> jax.Array:
         values = rng.standard_normal(leaf.shape, np.float32) * 0.02
-        return jax.device_put(jnp.asarray(values, leaf.dtype), device)
+        return jnp.asarray(values, leaf.dtype)
 
-    state = jax.tree.map(filled, shapes)
-    shape = (workload.batch_size, workload.sequence_length)
-    ids = rng.integers(0, config.vocab_size, shape, np.int32)
-    lengths = rng.integers((shape[1] + 1) // 2, shape[1] + 1, shape[0])
-    lengths[0] = shape[1]  # a batch is as long as its longest passage
-    mask = (np.arange(shape[1]) < lengths[:, None]).astype(np.int32)
-    arguments = (state, jax.device_put(ids, device), jax.device_put(mask, device))
-
-    start = time.perf_counter()
-    program = jax.jit(serve).lower(*arguments).compile()
-    compile_s = time.perf_counter() - start
+    batch, length = ids_shape.shape
+    ids = rng.integers(0, config.vocab_size, (batch, length), np.int32)
+    lengths = rng.integers((length + 1) // 2, length + 1, batch)
+    lengths[0] = length  # a batch is as long as its longest passage
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int32)
+    values = (jax.tree.map(filled, shapes), ids, mask)
+    arguments = jax.tree.map(jax.device_put, values, program.input_formats[0])
     cost = program.cost_analysis() or {}
     memory = program.memory_analysis()
     peak = None

@@ -5,11 +5,13 @@ matrices are bfloat16 and the vectors (biases, scales) stay float32: they are ad
 in float32 anyway, and each one converted is a kernel of its own on a TPU.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.experimental.layout import Format, Layout
 
 from autodistill.errors import TargetError
 from autodistill.models.config import EncoderConfig
@@ -48,3 +50,24 @@ def split_module(module: nnx.Module, dtype: Any) -> tuple[nnx.GraphDef, nnx.Stat
         return jax.ShapeDtypeStruct(leaf.shape, dtype if len(leaf.shape) > 1 else jnp.float32)
 
     return definition, jax.tree.map(served, shapes)
+
+
+def lower_for(
+    device: jax.Device, function: Callable[..., jax.Array], shapes: tuple[Any, ...]
+) -> jax.stages.Lowered:
+    """A program for one device, its word table stored row by row.
+
+    A TPU would store a table of odd width column by column, to save padding, and turn
+    it around as a whole at every call to look up a few rows.
+    """
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    by_row = Format(Layout((0, 1)), sharding)
+
+    def placed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+    def stored(path: Any, _: Any) -> Any:
+        return by_row if "word_embeddings" in jax.tree_util.keystr(path) else sharding
+
+    formats = jax.tree.map_with_path(stored, shapes)
+    return jax.jit(function, in_shardings=formats).lower(*jax.tree.map(placed, shapes))

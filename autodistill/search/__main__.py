@@ -51,7 +51,8 @@ class Arguments:
     space: str = "mobilebert-mini"
     """A preset (mobilebert-mini, mobilebert, bert-mini, bert) or a YAML file."""
     target: str = "local"
-    """What latency is measured on: local, cpu, gpu, tpu; cpu-roofline estimates it."""
+    """What latency is measured on: local, cpu, gpu, tpu, onnx-cpu; cpu-roofline, tpu-v4i and other
+    TPUs are estimated. ``python -m autodistill.profiler --list-targets`` shows all."""
     max_latency_ms: float | None = None
     """Hard limit on the measured latency."""
     max_params: int | None = None
@@ -106,6 +107,7 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     # the rest loads here, after what can be refused without it
     from autodistill.distill.flash import FlashSettings
     from autodistill.profiler import Workload, get_target
+    from autodistill.profiler.tpu.target import CompiledTarget
     from autodistill.search.limits import Limits
     from autodistill.search.materials import TextSettings
     from autodistill.search.progress import Display
@@ -118,6 +120,8 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     limits = Limits(arguments.max_latency_ms, arguments.max_params)
     workload = Workload(arguments.batch_size, arguments.sequence_length, arguments.dtype)
     target = get_target(arguments.target)
+    if isinstance(target, CompiledTarget):
+        target = replace(target, cache_dir=arguments.cache_dir / "programs")
     teacher = load_teacher(arguments.teacher or demo_teacher_folder())
     if teacher.kind is TeacherKind.MASKED_LM:
         space = for_masked_lm(space)

@@ -88,8 +88,8 @@ def test_main_help_teaches(capsys):
     assert "python -m autodistill.profiler compare ESTIMATES.csv TIMINGS.csv" in text
     for option in ("space", "target", "samples", "architectures", "include-baselines",
                    "batch-size", "sequence-length", "dtype", "vocab-size", "seed", "out",
-                   "precision", "max-seconds", "time-limit-s", "processes", "dry-run",
-                   "list-targets"):  # fmt: skip
+                   "precision", "max-seconds", "time-limit-s", "processes", "whole-programs",
+                   "dry-run", "list-targets"):  # fmt: skip
         assert f"--{option}" in text, option
     assert "--no-" not in text
 
@@ -126,6 +126,7 @@ def test_main_lists_targets(capsys):
         ({"max_seconds": 2}, "--max-seconds has no meaning for target cpu-roofline"),
         ({"processes": 2}, "--processes has no meaning for target cpu-roofline"),
         ({"target": "cpu", "processes": 2}, "--processes has no meaning for target cpu"),
+        ({"whole_programs": True}, "--whole-programs has no meaning for target cpu-roofline"),
         ({"target": "cpu", "precision": 0}, "--precision must be positive; got 0"),
         ({"time_limit_s": -1}, "--time-limit-s must be positive"),
         ({"architectures": "nowhere.csv"}, "nowhere.csv"),

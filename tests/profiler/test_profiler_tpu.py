@@ -109,6 +109,17 @@ def test_a_small_student_compiled_for_tpuv4i(tmp_path):
 
 
 @needs_libtpu
+def test_a_whole_program_is_no_slower_and_its_table_is_another(tmp_path):
+    """The compiler may prefetch weights there; a table never holds both."""
+    parts = CompiledTarget(V4I, processes=1, cache_dir=tmp_path)
+    whole = replace(parts, whole=True)
+    (summed,), (single,) = (measure_all(t, [STUDENT], SHORT) for t in (parts, whole))
+    assert 0.7 * summed.latency_ms < single.latency_ms < 1.02 * summed.latency_ms
+    assert whole.device_kind == "tpu-v4i, 1 of 1 cores, 1053 MHz, whole program"
+    assert parts.device_kind == "tpu-v4i, 1 of 1 cores, 1053 MHz, sum of parts, no prefetch"
+
+
+@needs_libtpu
 def test_published_encoders_in_their_order_on_tpuv4i():
     """Thin and deep is slow on a TPU: MobileBERT, a quarter of BERT's weights, is close to it."""
     space = SearchSpace.preset("mobilebert")
