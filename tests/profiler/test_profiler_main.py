@@ -51,7 +51,7 @@ def command(space, out, capsys):
         arguments = [str(option) for option in options]
         for name, value in given.items():
             if value is not None:
-                values = value if isinstance(value, list) else [value]
+                values = value if isinstance(value, list) else [] if value is True else [value]
                 arguments += ["--" + name.replace("_", "-"), *map(str, values)]
         code = main(arguments)
         output = capsys.readouterr()
