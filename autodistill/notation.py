@@ -1,4 +1,4 @@
-"""One line for an architecture, short enough for a table."""
+"""Architectures and times as people read them, for reports and terminals."""
 
 from collections.abc import Iterable, Mapping
 
@@ -37,3 +37,18 @@ def short_architecture(architecture: Mapping[str, Value], omit: Iterable[str] = 
     ]
     others = [name for name in architecture if name not in SHORT and name not in omit]
     return " ".join(words + [f"{name}={architecture[name]}" for name in others])
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    Example:
+        >>> duration(8.4), duration(95), duration(5000)
+        ('8 s', '1 min 35 s', '1 h 23 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

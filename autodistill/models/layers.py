@@ -54,10 +54,10 @@ def embed(entries: int, width: int, rngs: nnx.Rngs) -> nnx.Embed:
 
 
 def word_rows(table: nnx.Embed, input_ids: jax.Array) -> jax.Array:  # (*batch, C)
-    """Rows of a large table.
+    """Rows of a large table; ids must lie within it, others get its first or last row.
 
-    The barrier keeps a widening of the few rows from being moved before the lookup,
-    where the TPU compiler would widen the whole table at every call.
+    With the default of NaN for ids outside, the TPU compiler moves the widening of the
+    few rows before the lookup and so widens the whole table at every call.
     """
     return table.embedding.at[input_ids].get(mode="clip")
 

@@ -10,9 +10,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from autodistill.models.config import EncoderConfig
+from autodistill.notation import duration
 from autodistill.profiler.memory import resident_bytes
 from autodistill.profiler.table_fields import family_fields, row_of_config
-from autodistill.profiler.words import duration, short_row, size
+from autodistill.profiler.words import short_row, size
 
 TICK_S = 0.5  # between looks at the memory
 LINE_S = 10.0  # between lines where there is no terminal

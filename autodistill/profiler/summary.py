@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from autodistill.notation import duration
 from autodistill.profiler.estimate_time import Trial
 from autodistill.profiler.plan import Plan, Row
 from autodistill.profiler.table_fields import row_of_config
 from autodistill.profiler.target import Target
 from autodistill.profiler.words import (
     compiler_of,
-    duration,
     labelled,
     milliseconds,
     plural,

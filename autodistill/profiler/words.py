@@ -64,21 +64,6 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.{digits}f} ms"
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    Example:
-        >>> duration(8.4), duration(95), duration(5000)
-        ('8 s', '1 min 35 s', '1 h 23 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
 def size(count: float) -> str:
     """Bytes as people say them.
 

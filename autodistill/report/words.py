@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from autodistill import notation
 from autodistill.report.data import COMPLETE, ReportData, ReportRow
 
 DASH = "–"
@@ -66,14 +67,7 @@ def share(value: float | None, error: float | None = None, *, signed: bool = Fal
 
 def duration(seconds: float | None) -> str:
     """``48 s``, ``9 min 12 s``, ``2 h 5 min``."""
-    if seconds is None:
-        return DASH
-    total = round(seconds)
-    if total < 60:
-        return f"{total} s"
-    if total < 3600:
-        return f"{total // 60} min {total % 60} s"
-    return f"{total // 3600} h {total % 3600 // 60} min"
+    return DASH if seconds is None else notation.duration(seconds)
 
 
 def plural(number: int, noun: str) -> str:
