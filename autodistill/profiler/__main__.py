@@ -149,7 +149,7 @@ def profile(arguments: Arguments, console: Console) -> None:
         return
     space = load_space(arguments.space)
     # the rest loads here, after what can be refused without it
-    from autodistill.profiler.choose import TargetOptions, choose_target
+    from autodistill.profiler.choose import TargetOptions, check_dtype, choose_target
     from autodistill.profiler.job import Job
     from autodistill.profiler.plan import default_dtype, make_plan, workloads_of
 
@@ -163,6 +163,7 @@ def profile(arguments: Arguments, console: Console) -> None:
     )
     target = choose_target(arguments.target, options)
     dtype = arguments.dtype or default_dtype(arguments.target)
+    check_dtype(arguments.target, dtype)
     given = read_given(arguments.architectures) if arguments.architectures else []
     samples = arguments.samples
     if samples is None:

@@ -9,7 +9,7 @@ import jax
 from autodistill.errors import ArgumentError
 from autodistill.profiler.rolling import TimingSettings
 from autodistill.profiler.supervised import SupervisedTarget
-from autodistill.profiler.target import Target
+from autodistill.profiler.target import DTYPES, Target
 from autodistill.profiler.targets import TARGETS, get_target
 from autodistill.profiler.tpu.target import CompiledTarget
 
@@ -72,6 +72,20 @@ def choose_target(name: str, options: TargetOptions) -> Target:
     _refuse(name, options, ("processes",), "compiles one encoder at a time")
     make = partial(quiet_target, name)
     return SupervisedTarget(name, make, time_limit_s=options.time_limit_s)
+
+
+def check_dtype(name: str, dtype: str) -> None:
+    """Refuse a dtype that a target cannot serve, before anything is written.
+
+    Raises:
+        ArgumentError: The target has no such dtype.
+    """
+    served = getattr(TARGETS[name][1](), "dtypes", DTYPES)
+    if dtype in DTYPES and dtype not in served:
+        raise ArgumentError(
+            f"target {name} serves {' and '.join(served)} alone; got --dtype {dtype}: "
+            f"choose --dtype {served[0]}, or another target"
+        )
 
 
 def quiet_target(name: str) -> Target:

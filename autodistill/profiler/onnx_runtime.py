@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +48,10 @@ class OnnxRuntimeTarget:
     Attributes:
         name: As in the table.
         timing: How often encoders are run, and how many are held at once.
+        dtypes: Of the weights, all that it serves.
     """
+
+    dtypes: ClassVar[tuple[str, ...]] = ("float32",)
 
     name: str = "onnx-cpu"
     timing: TimingSettings = field(default_factory=TimingSettings)
@@ -79,7 +82,7 @@ class OnnxRuntimeTarget:
             TargetError: At once, where the dtype is not float32, passages are longer
                 than an encoder's, or a package that is needed is not installed.
         """
-        if workload.dtype != "float32":
+        if workload.dtype not in self.dtypes:
             raise TargetError(
                 f"target {self.name!r} serves float32 alone; got dtype {workload.dtype!r}: "
                 "choose --dtype float32, or another target"

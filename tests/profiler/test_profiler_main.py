@@ -126,6 +126,7 @@ def test_main_lists_targets(capsys):
         ({"max_seconds": 2}, "--max-seconds has no meaning for target cpu-roofline"),
         ({"processes": 2}, "--processes has no meaning for target cpu-roofline"),
         ({"target": "cpu", "processes": 2}, "--processes has no meaning for target cpu"),
+        ({"target": "onnx-cpu", "dtype": "bfloat16"}, "onnx-cpu serves float32 alone; got"),
         ({"whole_programs": True}, "--whole-programs has no meaning for target cpu-roofline"),
         ({"target": "cpu", "precision": 0}, "--precision must be positive; got 0"),
         ({"time_limit_s": -1}, "--time-limit-s must be positive"),
