@@ -12,8 +12,11 @@ Example:
     2.5
 """
 
+from predictors.blend import BlendPredictor
+from predictors.column_range import warn_outside
 from predictors.document import save
 from predictors.errors import (
+    ExtrapolationWarning,
     InputError,
     PersistError,
     PredictorError,
@@ -28,12 +31,15 @@ from predictors.rows import PROVENANCE, SCHEMA_VERSION, LatencyRow
 from predictors.selection import CrossValidation, Selection, select
 from predictors.table import LatencyTable, append_row, create_table, read_table
 from predictors.table_lock import TableLock, lock_table
+from predictors.transfer import TransferPredictor
 from predictors.xgb import XGBPredictor
 
 __all__ = [
     "PROVENANCE",
     "SCHEMA_VERSION",
+    "BlendPredictor",
     "CrossValidation",
+    "ExtrapolationWarning",
     "GPPredictor",
     "InputError",
     "LatencyRow",
@@ -45,6 +51,7 @@ __all__ = [
     "SubsetWarning",
     "TableError",
     "TableLock",
+    "TransferPredictor",
     "XGBPredictor",
     "append_row",
     "create_table",
@@ -56,4 +63,5 @@ __all__ = [
     "read_table",
     "save",
     "select",
+    "warn_outside",
 ]

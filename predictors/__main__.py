@@ -1,35 +1,29 @@
-"""Command line: ``python -m predictors fit | predict | score``."""
+"""Command line: ``python -m predictors fit | predict | suggest | adapt | score``."""
 
 import argparse
-import csv
-import math
 import sys
 from collections.abc import Sequence
 
-from predictors import metrics
-from predictors.errors import PredictorError, TableError
-from predictors.features import encode, read_architectures
-from predictors.gp import GPPredictor
-from predictors.persist import load
-from predictors.protocol import Predictor
-from predictors.selection import CrossValidation, select
-from predictors.table import read_table, workload_features
-from predictors.xgb import XGBPredictor
-
-COVERAGE = 0.9
-PREDICTED = ("predicted", "std", "lower90", "upper90")
+from predictors import commands
+from predictors.errors import PredictorError
 
 EXAMPLES = """\
 examples:
   python -m predictors fit data/latency/tpu-v4i.csv --out tpu-v4i.json
-      compare both kinds of predictor on held-out rows, keep the better one
+      compare the kinds of predictor on held-out rows, keep the best
   python -m predictors predict tpu-v4i.json students.csv --out predicted.csv
       students.csv has one column per architecture field, one row per student
   python -m predictors score tpu-v4i.json fresh-measurements.csv
       how good is the predictor on rows that it has not seen?
 
+a new device, from ten measurements:
+  python -m predictors suggest --sources data/latency/*.csv -k 10 --out to_measure.csv
+  python -m predictors adapt --sources data/latency/*.csv --measurements new.csv --out new.json
+  python -m predictors score new.json held_out.csv
+
 Bad input ends with a message and exit code 2.
 """
+SOURCES = "latency tables of known devices; each workload of a table counts as a device"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,124 +41,126 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m predictors",
         description="Learn the latency of encoder architectures on one device from a table of "
-        "measurements, and predict it for others.",
+        "measurements, and predict it for others; or on a new device, from the tables of known "
+        "ones and a few measurements.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="fit | predict | score")
+    commands_ = parser.add_subparsers(
+        required=True, metavar="fit | predict | suggest | adapt | score"
+    )
+    _add_fit(commands_)
+    _add_predict(commands_)
+    _add_suggest(commands_)
+    _add_adapt(commands_)
+    _add_score(commands_)
+    return parser
 
-    fit = commands.add_parser(
+
+def _add_fit(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = parsers.add_parser(
         "fit",
         help="latency table -> predictor file",
         description="Fit a predictor of log latency on the measured rows of a latency table.",
     )
-    fit.add_argument("table", metavar="TABLE.csv", help="latency table of one target")
-    fit.add_argument("--out", required=True, metavar="F.json", help="predictor file to write")
-    fit.add_argument(
+    parser.add_argument("table", metavar="TABLE.csv", help="latency table of one target")
+    parser.add_argument("--out", required=True, metavar="F.json", help="predictor file to write")
+    parser.add_argument(
         "--kind",
         choices=("gp", "xgb", "best"),
         default="best",
         help="gp: Gaussian process (few rows, smooth); xgb: boosted trees (many rows, rugged); "
-        "best: the one with the lower cross-validated error (default)",
+        "best: the one with the lower cross-validated error, or their blend (default)",
     )
-    fit.add_argument("--seed", type=int, default=0, help="same seed, same predictor (default 0)")
-    fit.set_defaults(run=_fit)
+    _add_seed(parser)
+    _add_workload(parser)
+    parser.set_defaults(run=commands.fit)
 
-    predict = commands.add_parser(
+
+def _add_predict(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = parsers.add_parser(
         "predict",
         help="predictor file + architectures -> predictions",
         description="Write the architectures with four more columns: predicted (median), std, "
         "lower90 and upper90 (a 90%% interval), all in ms for a latency predictor.",
     )
-    predict.add_argument("predictor", metavar="F.json", help="file written by fit")
-    predict.add_argument(
+    parser.add_argument("predictor", metavar="F.json", help="file written by fit or adapt")
+    parser.add_argument(
         "architectures",
         metavar="ARCHS.csv",
         help="one row per architecture, with the fields of the fit; other columns are kept",
     )
-    predict.add_argument(
-        "--out", metavar="OUT.csv", help="file to write (default: standard output)"
-    )
-    predict.set_defaults(run=_predict)
+    parser.add_argument("--out", metavar="OUT.csv", help="file to write (default: standard output)")
+    parser.set_defaults(run=commands.predict)
 
-    score = commands.add_parser(
+
+def _add_suggest(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = parsers.add_parser(
+        "suggest",
+        help="tables of known devices -> what to measure on a new one",
+        description="Choose the architectures whose latencies on a new device would tell most "
+        "about all the others, judged by the known devices.",
+    )
+    parser.add_argument("--sources", nargs="+", required=True, metavar="T.csv", help=SOURCES)
+    parser.add_argument("-k", type=int, default=10, help="how many to measure (default 10)")
+    parser.add_argument("--out", required=True, metavar="OUT.csv", help="file to write")
+    parser.add_argument(
+        "--pool",
+        metavar="ARCHS.csv",
+        help="architectures to choose from (default: those of the sources)",
+    )
+    parser.add_argument(
+        "--measurements",
+        metavar="NEW.csv",
+        help="latency table of the new device, if some were measured: choose the next ones",
+    )
+    _add_seed(parser)
+    _add_workload(parser)
+    parser.set_defaults(run=commands.suggest)
+
+
+def _add_adapt(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = parsers.add_parser(
+        "adapt",
+        help="tables of known devices + a few measurements -> predictor of the new device",
+        description="Predict a new device from known ones and a latency table with a few of its "
+        "measurements.",
+    )
+    parser.add_argument("--sources", nargs="+", required=True, metavar="T.csv", help=SOURCES)
+    parser.add_argument(
+        "--measurements", required=True, metavar="NEW.csv", help="latency table of the new device"
+    )
+    parser.add_argument("--out", required=True, metavar="F.json", help="predictor file to write")
+    _add_seed(parser)
+    _add_workload(parser)
+    parser.set_defaults(run=commands.adapt)
+
+
+def _add_score(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = parsers.add_parser(
         "score",
-        help="predictor file + latency table -> errors",
-        description="Compare predictions with the measured rows of a latency table.",
+        help="predictor file + latency table -> errors, parity plot",
+        description="Compare predictions with the measured rows of a latency table: MAPE, RMSE, "
+        "rank correlations, coverage of the 90%% intervals, and a parity plot.",
     )
-    score.add_argument("predictor", metavar="F.json", help="file written by fit")
-    score.add_argument("table", metavar="TABLE.csv", help="latency table to compare with")
-    score.set_defaults(run=_score)
-    return parser
-
-
-def _fit(options: argparse.Namespace) -> None:
-    table = read_table(options.table)
-    X, y, columns = table.matrix()
-    kinds: dict[str, Predictor] = {"gp": GPPredictor(), "xgb": XGBPredictor()}
-    if options.kind != "best":
-        kinds = {options.kind: kinds[options.kind]}
-    selection = select(X, y, log_target=True, random_state=options.seed, candidates=kinds)
-    selection.predictor.save(options.out, columns=columns, target=table.target)
-    print(f"target {table.target}: {len(y)} measured rows, {len(columns)} columns")
-    for name, score in selection.scores.items():
-        print(f"{name:>4}: {_summary(score)}")
-    print(f"saved {selection.name} to {options.out}")
-
-
-def _predict(options: argparse.Namespace) -> None:
-    predictor = load(options.predictor)
-    architectures = read_architectures(options.architectures)
-    clash = [name for name in PREDICTED if name in architectures[0]]
-    if clash:
-        raise TableError(
-            f"{options.architectures} already has the columns {', '.join(clash)}; rename them"
-        )
-    X = encode(architectures, predictor.column_names_)
-    median, std = predictor.predict(X, return_std=True)
-    lower, upper = predictor.predict_interval(X, COVERAGE)
-    lines = [[*architectures[0], *PREDICTED]] + [
-        [str(value) for value in (*architecture.values(), *map(float, numbers))]
-        for architecture, *numbers in zip(architectures, median, std, lower, upper, strict=True)
-    ]
-    if options.out is None:
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
-        return
-    try:
-        with open(options.out, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
-    except OSError as error:
-        raise TableError(f"cannot write {options.out}: {error.strerror}") from error
-
-
-def _score(options: argparse.Namespace) -> None:
-    predictor = load(options.predictor)
-    table = read_table(options.table)
-    _, y, _ = table.matrix()
-    X = encode([workload_features(row) for row in table.measured], predictor.column_names_)
-    median = predictor.predict(X)
-    lower, upper = predictor.predict_interval(X, COVERAGE)
-    print(f"predictor of {predictor.target_name_}, measured on {table.target}: {len(y)} rows")
-    print(f"MAPE      {_percent(metrics.mape(y, median))}")
-    print(f"RMSE      {metrics.rmse(y, median):.6g} ms")
-    print(f"Spearman  {_decimal(metrics.spearman(y, median))}")
-    print(f"Kendall   {_decimal(metrics.kendall(y, median))}")
-    print(f"coverage  {_percent(metrics.covered(y, lower, upper))} of rows in their 90% interval")
-
-
-def _summary(score: CrossValidation) -> str:
-    return (
-        f"held-out MAPE {_percent(score.mape)}, RMSE of log latency {score.rmse:.4f}, "
-        f"Spearman {_decimal(score.spearman)}, 90% interval holds {_percent(score.coverage90)}"
+    parser.add_argument("predictor", metavar="F.json", help="file written by fit or adapt")
+    parser.add_argument("table", metavar="TABLE.csv", help="latency table to compare with")
+    parser.add_argument(
+        "--plot", metavar="PAGE.html", help="also write the parity plot as a page (needs plotly)"
     )
+    _add_workload(parser)
+    parser.set_defaults(run=commands.score)
 
 
-def _percent(share: float | None) -> str:
-    return "undefined" if share is None else f"{100 * share:.2f}%"
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same result (default 0)")
 
 
-def _decimal(value: float) -> str:
-    return "undefined (constant)" if math.isnan(value) else f"{value:.4f}"
+def _add_workload(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("rows of one workload (default: all rows of the table)")
+    group.add_argument("--batch-size", type=int, metavar="N")
+    group.add_argument("--sequence-length", type=int, metavar="N")
+    group.add_argument("--dtype", metavar="NAME")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """The predictor file: one JSON object, written whole or not at all.
 
 ``{"format", "schema_version", "kind", "columns", "target", "n_rows",
-"training_error", "state"}``. What ``state`` holds is the business of the kind.
+"training_error", "range", "state"}``. ``range`` holds the smallest and largest
+training value of each column; files of version 1 lack it. What ``state`` holds is the
+business of the kind.
 """
 
 import json
@@ -16,7 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from predictors.errors import PersistError
 
 FORMAT = "autodistill-predictor"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1: no range, no calibrated intervals, another trend of "gp"
 _KEYS: dict[str, Any] = {
     "kind": str,
     "columns": list,
@@ -37,7 +40,7 @@ def save(
     """Write a fitted predictor as JSON; an existing file is replaced in one step.
 
     Args:
-        predictor: A fitted GPPredictor or XGBPredictor.
+        predictor: A fitted predictor of this package.
         path: Where to write; its folder must exist.
         columns: Names of the columns of X, in order; by default those the
             predictor was fitted or loaded with.
@@ -68,6 +71,7 @@ def save(
         "target": target if target is not None else predictor.target_name_,
         "n_rows": predictor.n_rows_,
         "training_error": predictor.training_error_,
+        "range": seen.to_state() if (seen := predictor.column_range_) is not None else None,
         "state": predictor.to_state(),
     }
     _replace(Path(path), json.dumps(document, allow_nan=False) + "\n")
@@ -95,10 +99,11 @@ def read_document(path: str | PathLike[str]) -> dict[str, Any]:
         raise PersistError(
             f"{path} is not a predictor file: expected format {FORMAT!r}; got {found!r}"
         )
-    if document.get("schema_version") != SCHEMA_VERSION:
+    if document.get("schema_version") not in READABLE_VERSIONS:
         raise PersistError(
             f"{path} has schema version {document.get('schema_version')!r}; this version reads "
-            f"{SCHEMA_VERSION!r}. Fit and save again, or use the version that wrote it"
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. Fit and save again, or use the version "
+            "that wrote it"
         )
     for key, kinds in _KEYS.items():
         if not isinstance(document.get(key, ...), kinds):

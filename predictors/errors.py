@@ -19,3 +19,7 @@ class PersistError(PredictorError):
 
 class SubsetWarning(UserWarning):
     """A model was fitted on fewer rows than it was given."""
+
+
+class ExtrapolationWarning(UserWarning):
+    """Rows lie outside the range that a predictor was trained on."""

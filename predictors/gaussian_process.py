@@ -1,180 +1,192 @@
-"""The mathematics of one Gaussian process: covariance, fit, posterior.
+"""The mathematics of one Gaussian process: covariance, posterior, prediction.
 
-Pure functions of arrays; scaling and checks are the caller's.
+Pure functions of arrays; scaling and checks are the caller's, and so is the choice
+of the kernel (see ``hyperparameters``).
 
 Axes:  rows = n scaled inputs;  columns = d features.
 Notation:
-    theta   (d + 3,) logarithms of: d lengthscales, variance of the Matern part,
-            variance of the linear part, variance of the noise.
+    s       s(a, b) = sum_j a_j b_j / t_j**2, with t the lengthscales of the trend.
     k       k(a, b) = v_matern * (1 + q + q**2 / 3) * exp(-q)
-                      + v_linear * (1 + a.b / d)
+                      + v_linear * (1 + s) + v_quadratic * s**2
             with q = sqrt(5 * sum_j ((a_j - b_j) / l_j)**2), the Matern 5/2 kernel.
-    K       k(x, x) + v_noise * I;  alpha = K^-1 z.
+    K       k(x, x) + (v_noise + jitter) * I;  alpha = K^-1 z.
+
+Linear and quadratic parts are the trend: a latency is nearly a sum of products of
+widths and depths. Where trend and wiggles share their lengthscales, a column that
+one of them finds irrelevant is so for the other, which few rows alone could not tell.
 
 References:
     [RW2006] Rasmussen, Williams. Gaussian Processes for Machine Learning, 2006.
-    [Hvarfner2024] Hvarfner, Hellsten, Nardi. Vanilla Bayesian Optimization
-    Performs Great in High Dimensions. https://arxiv.org/abs/2402.02229
+    [Foster2009] Foster et al. Stable and Efficient Gaussian Process Calculations.
+    JMLR 10, 2009 (pivoted Cholesky picks the rows that tell most).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotri
-from scipy.optimize import minimize
 
 from predictors.protocol import FloatArray
+from predictors.threads import on_all_cores
 
-MAX_ITERATIONS = 150
-SHORT_SEARCH = 15  # iterations that tell promising starts from others
-CONVERGED_GRADIENT = 0.1  # nats per e-fold of a hyperparameter: too little to matter
-CHUNK_ROWS = 2048  # rows predicted at once: bounds memory
+JITTER = 1e-12  # of the trace of k(x, x): keeps K positive definite to the last digit
+CHUNK_ROWS = 256  # rows predicted at once: a chunk against 500 rows stays in the cache
+THREADED_ROWS = 4 * CHUNK_ROWS  # from here on, chunks are shared among the cores
+VARIANCES = ("matern", "linear", "quadratic", "noise")  # of a kernel, in order
+VARIANCE_ROWS = 512  # rows that the variance is conditioned on at most
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Independent normal priors on theta, and its bounds; each (d + 3,).
+class Kernel:
+    """One covariance function and its noise.
 
-    Lengthscales grow with sqrt(d), as distances do, so that many columns do not
-    make every row a stranger to every other [Hvarfner2024]; they start shorter than
-    in that paper, as longer ones made intervals from 4 to 20 rows too narrow. The
-    noise is thought small, as latencies are medians of repeats, but may explain
-    all of y. The bounds keep K well conditioned, so that no jitter is added.
+    Attributes:
+        lengthscales: (d,) of the Matern part, positive.
+        trend_lengthscales: (d,) of the linear and the quadratic part, positive.
+        matern: Variance of the Matern part.
+        linear: Variance of the linear part.
+        quadratic: Variance of the quadratic part, possibly zero.
+        noise: Variance of the noise, positive.
     """
 
-    mean: FloatArray
-    std: FloatArray
-    lower: FloatArray
-    upper: FloatArray
+    lengthscales: FloatArray
+    trend_lengthscales: FloatArray
+    matern: float
+    linear: float
+    quadratic: float
+    noise: float
+
+    @property
+    def n_columns(self) -> int:
+        """``d``."""
+        return len(self.lengthscales)
+
+    def __call__(self, a: FloatArray, b: FloatArray) -> FloatArray:  # (m, d), (n, d) -> (m, n)
+        """``k(a, b)`` without noise."""
+        k, _ = matern(a / self.lengthscales, b / self.lengthscales)
+        return np.asarray(self.matern * k + self.trend(a, b))
+
+    def trend(self, a: FloatArray, b: FloatArray) -> FloatArray:  # (m, d), (n, d) -> (m, n)
+        """Linear and quadratic part of ``k(a, b)``."""
+        s = (a / self.trend_lengthscales) @ (b / self.trend_lengthscales).T
+        k = self.quadratic * s
+        k += self.linear
+        k *= s
+        k += self.linear
+        return np.asarray(k)
+
+    def diagonal(self, a: FloatArray) -> FloatArray:  # (m, d) -> (m,)
+        """``k(a_i, a_i)`` of each row."""
+        s = ((a / self.trend_lengthscales) ** 2).sum(axis=1)
+        return np.asarray(self.matern + self.linear * (1 + s) + self.quadratic * s**2)
+
+    def to_state(self) -> dict[str, Any]:
+        """The fields as plain values."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in vars(self).items()
+        }
 
     @classmethod
-    def of(cls, n_columns: int) -> "Prior":
-        """The prior for this many columns."""
-        d = n_columns
-
-        def vector(lengthscale: float, *rest: float) -> FloatArray:
-            return np.array([lengthscale] * d + list(rest))
-
-        return cls(
-            mean=vector(0.5 * np.log(d), 0.0, -1.0, np.log(1e-2)),
-            std=vector(1.2, 1.5, 1.0, 1.5),
-            lower=np.log(vector(0.05, 1e-3, 1e-3, 1e-6)),
-            upper=np.log(vector(1e3, 1e2, 1e2, 2.0)),
+    def from_state(cls, state: dict[str, Any]) -> "Kernel":
+        """Inverse of ``to_state``."""
+        each, trend = (
+            np.array(state[name], float) for name in ("lengthscales", "trend_lengthscales")
         )
+        if each.shape != trend.shape:
+            raise ValueError("both parts of a kernel must have a lengthscale for each column")
+        return cls(each, trend, *(float(state[name]) for name in VARIANCES))
+
+    @classmethod
+    def of_first_version(cls, theta: FloatArray) -> "Kernel":
+        """From the ``theta`` of version 1: logarithms of (d + 3,) hyperparameters.
+
+        Its trend was linear, and all columns had one lengthscale there, sqrt(d).
+        """
+        lengthscales, (wiggles, linear, noise) = np.exp(theta[:-3]), np.exp(theta[-3:])
+        trend = np.full(len(lengthscales), np.sqrt(len(lengthscales)))
+        return cls(lengthscales, trend, float(wiggles), float(linear), 0.0, float(noise))
 
 
 @dataclass(frozen=True)
 class Posterior:
     """A process given its data: what prediction needs."""
 
-    theta: FloatArray  # (d + 3,)
+    kernel: Kernel
     x: FloatArray  # (n, d)
     factor: FloatArray  # (n, n), lower Cholesky factor of K
     alpha: FloatArray  # (n,)
 
-
-def covariance(
-    a: FloatArray,  # (m, d)
-    b: FloatArray,  # (n, d)
-    theta: FloatArray,  # (d + 3,)
-) -> FloatArray:  # (m, n)
-    """``k(a, b)`` without noise."""
-    matern, _ = _matern(a, b, np.exp(theta[:-3]))
-    matern *= np.exp(theta[-3])
-    matern += np.exp(theta[-2]) * (1 + a @ b.T / a.shape[1])
-    return matern
-
-
-def negative_log_posterior(
-    theta: FloatArray,  # (d + 3,)
-    x: FloatArray,  # (n, d)
-    z: FloatArray,  # (n,)
-    prior: Prior,
-) -> tuple[float, FloatArray]:
-    """``-log p(z | x, theta) - log p(theta)`` up to a constant, and its gradient.
-
-    The gradient is ``sum(W * dK/dtheta) / 2`` with ``W = K^-1 - alpha alpha^T``
-    ([RW2006], equation 5.9). Along lengthscale j the sum over pairs of
-    ``M_ik (x_ij - x_kj)**2`` is ``2 (sum_i x_ij**2 M_i. - x_j^T M x_j)``, so no
-    (n, n, d) array is needed.
-    """
-    n, d = x.shape
-    lengthscales, variances = np.exp(theta[:-3]), np.exp(theta[-3:])
-    matern, slope = _matern(x, x, lengthscales)
-    linear = 1 + x @ x.T / d
-    k = variances[0] * matern + variances[1] * linear
-    k[np.diag_indices(n)] += variances[2]
-    factor = cholesky(k, lower=True, check_finite=False)
-    alpha = cho_solve((factor, True), z, check_finite=False)
-    w = _inverse(factor) - np.outer(alpha, alpha)
-
-    weighted = variances[0] * (w * slope)
-    scaled = x / lengthscales
-    pairs = scaled**2 * weighted.sum(axis=1)[:, None] - scaled * (weighted @ scaled)
-    gradient = np.concatenate(
-        [
-            pairs.sum(axis=0),
-            0.5 * variances * np.array([np.vdot(w, matern), np.vdot(w, linear), np.trace(w)]),
-        ]
-    )
-    offset = (theta - prior.mean) / prior.std
-    value = 0.5 * z @ alpha + np.log(np.diag(factor)).sum() + 0.5 * offset @ offset
-    return float(value), gradient + offset / prior.std
-
-
-def most_probable_theta(
-    x: FloatArray,  # (n, d)
-    z: FloatArray,  # (n,)
-    *,
-    n_starts: int,
-    rng: np.random.RandomState,
-) -> tuple[FloatArray, bool]:
-    """Best theta found, and whether the search for it converged.
-
-    A short search starts at the prior's mean, others at draws from the prior; the
-    best of them is carried to its end. It has converged if L-BFGS-B says so, or
-    if it stopped where no direction inside the bounds is worth following.
-    """
-    prior = Prior.of(x.shape[1])
-
-    def search(start: FloatArray, iterations: int) -> Any:
-        return minimize(
-            negative_log_posterior,
-            np.clip(start, prior.lower, prior.upper),
-            args=(x, z, prior),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(prior.lower, prior.upper, strict=True)),
-            options={"maxiter": iterations, "ftol": 1e-7},
+    @cached_property
+    def polynomial(self) -> tuple[float, FloatArray, FloatArray]:
+        """Constant, slopes (d,) and curvatures (d, d) of the mean's trend."""
+        x = self.x / self.kernel.trend_lengthscales
+        weighted = x * self.alpha[:, None]
+        return (
+            self.kernel.linear * float(self.alpha.sum()),
+            self.kernel.linear * weighted.sum(axis=0) / self.kernel.trend_lengthscales,
+            self.kernel.quadratic * (x.T @ weighted),
         )
 
-    starts = [prior.mean] + [rng.normal(prior.mean, prior.std) for _ in range(n_starts - 1)]
-    promising = min((search(start, SHORT_SEARCH) for start in starts), key=lambda found: found.fun)
-    best = search(promising.x, MAX_ITERATIONS)
-    theta = np.asarray(best.x)
-    step = np.clip(theta - best.jac, prior.lower, prior.upper) - theta
-    return theta, bool(best.success or np.abs(step).max() < CONVERGED_GRADIENT)
+    @cached_property
+    def spread(self) -> tuple[FloatArray, FloatArray]:
+        """Rows that the variance is conditioned on, (r, d), and their whitening, (r, r).
+
+        All rows where there are at most ``VARIANCE_ROWS``; else the most telling
+        ones [Foster2009]. Fewer rows leave a larger variance, never a smaller one.
+        """
+        if len(self.x) <= VARIANCE_ROWS:
+            rows, factor = self.x, self.factor
+        else:
+            rows = self.x[telling_rows(self.kernel, self.x, VARIANCE_ROWS)]
+            factor = cholesky(noisy(self.kernel, rows), lower=True, check_finite=False)
+        whitening = solve_triangular(factor, np.eye(len(rows)), lower=True, check_finite=False)
+        return rows, np.asfortranarray(whitening)
+
+
+def matern(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Unit Matern 5/2 kernel of rows divided by their lengthscales, and its slope.
+
+    The slope is ``g`` with ``dk/dlog l_j = g * (a_j - b_j)**2``.
+    """
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
+    squared = np.maximum(squared, 0)
+    q = np.sqrt(5 * squared)
+    slope = (5 / 3) * (1 + q) * np.exp(-q)
+    # 1 + q + q**2 / 3 = (1 + q) * (1 + (q**2 / 3) / (1 + q))
+    return slope * (0.6 + squared / (1 + q)), slope
+
+
+def noisy(kernel: Kernel, x: FloatArray) -> FloatArray:  # (n, d) -> (n, n)
+    """``K``, of which the jitter is a vanishing share."""
+    k = kernel(x, x)
+    k[np.diag_indices(len(x))] += kernel.noise + JITTER * np.trace(k)
+    return k
 
 
 def condition(
-    theta: FloatArray,  # (d + 3,)
+    kernel: Kernel,
     x: FloatArray,  # (n, d)
     z: FloatArray,  # (n,)
 ) -> Posterior:
     """The process given that it was ``z`` at ``x``, up to noise."""
-    k = covariance(x, x, theta)
-    k[np.diag_indices(len(x))] += np.exp(theta[-1])
-    factor = cholesky(k, lower=True, check_finite=False)
-    return Posterior(theta, x, factor, cho_solve((factor, True), z, check_finite=False))
+    factor = cholesky(noisy(kernel, x), lower=True, check_finite=False)
+    return Posterior(kernel, x, factor, cho_solve((factor, True), z, check_finite=False))
 
 
 def predict_mean(posterior: Posterior, rows: FloatArray) -> FloatArray:  # (m, d) -> (m,)
     """Mean of z at new rows."""
     mean = np.empty(len(rows))
-    for part in _chunks(len(rows)):
-        mean[part] = covariance(rows[part], posterior.x, posterior.theta) @ posterior.alpha
+
+    def predict(part: slice) -> None:
+        mean[part] = _mean(posterior, rows[part], _wiggles(posterior, rows[part], posterior.x))
+
+    _in_chunks(predict, len(rows))
     return mean
 
 
@@ -184,43 +196,92 @@ def predict_mean_and_std(
 ) -> tuple[FloatArray, FloatArray]:  # (m,), (m,)
     """Mean and standard deviation of a new, noisy measurement of z."""
     mean, variance = np.empty(len(rows)), np.empty(len(rows))
-    matern, linear, noise = np.exp(posterior.theta[-3:])
-    for part in _chunks(len(rows)):
-        cross = covariance(rows[part], posterior.x, posterior.theta)
-        mean[part] = cross @ posterior.alpha
-        half = solve_triangular(posterior.factor, cross.T, lower=True, check_finite=False)
-        prior_variance = matern + linear * (1 + (rows[part] ** 2).mean(axis=1))
-        variance[part] = prior_variance - np.einsum("nm,nm->m", half, half)
-    return mean, np.sqrt(np.maximum(variance, 0) + noise)
+    kernel = posterior.kernel
+    telling, whitening = posterior.spread
+
+    def predict(part: slice) -> None:
+        new = rows[part]
+        cross = _wiggles(posterior, new, posterior.x)
+        mean[part] = _mean(posterior, new, cross)
+        if telling is not posterior.x:
+            cross = _wiggles(posterior, new, telling)
+        cross *= kernel.matern
+        cross += kernel.trend(new, telling)
+        half = dtrmm(1.0, whitening, cross.T, lower=1, overwrite_b=1)
+        variance[part] = kernel.diagonal(new) - np.einsum("rm,rm->m", half, half)
+
+    _in_chunks(predict, len(rows))
+    return mean, np.sqrt(np.maximum(variance, 0) + kernel.noise)
 
 
-def leave_one_out_residuals(posterior: Posterior) -> FloatArray:  # (n,)
-    """``z_i`` minus its mean given all other rows: ``alpha_i / (K^-1)_ii``.
+def leave_one_out(posterior: Posterior) -> tuple[FloatArray, FloatArray]:  # (n,), (n,)
+    """``z_i`` minus its mean given all other rows, and the standard deviation there.
 
-    [RW2006], equation 5.12; theta is kept.
+    ``alpha_i / (K^-1)_ii`` and ``1 / sqrt((K^-1)_ii)`` ([RW2006], equations 5.10
+    to 5.12); the kernel is kept.
     """
-    return np.asarray(posterior.alpha / np.diag(_inverse(posterior.factor)))
+    precision = np.diag(inverse(posterior.factor))
+    return np.asarray(posterior.alpha / precision), np.asarray(1 / np.sqrt(precision))
 
 
-def _matern(
-    a: FloatArray, b: FloatArray, lengthscales: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Unit Matern 5/2 kernel, and ``s`` with ``dk/dlog l_j = s * ((a_j - b_j) / l_j)**2``."""
-    a, b = a / lengthscales, b / lengthscales
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * (a @ b.T)
-    q = np.sqrt(np.maximum(5 * squared, 0))
-    decay = np.exp(-q)
-    return (1 + q + q**2 / 3) * decay, 5 / 3 * (1 + q) * decay
+def telling_rows(kernel: Kernel, x: FloatArray, count: int) -> np.ndarray:  # (count,)
+    """Greedy choice: each row is the one whose value is least known from the others.
+
+    The pivots of a Cholesky factorisation of ``k(x, x)`` [Foster2009].
+    """
+    left = kernel.diagonal(x)
+    columns = np.empty((count, len(x)))
+    chosen = np.empty(count, dtype=int)
+    for step in range(count):
+        chosen[step] = pivot = int(np.argmax(left))
+        column = kernel(x[pivot : pivot + 1], x)[0] - columns[:step, pivot] @ columns[:step]
+        columns[step] = column / np.sqrt(max(left[pivot], kernel.noise))
+        left = np.maximum(left - columns[step] ** 2, 0)
+        left[chosen[: step + 1]] = -np.inf
+    return np.sort(chosen)
 
 
-def _inverse(factor: FloatArray) -> FloatArray:
-    """``K^-1`` from the lower Cholesky factor of K."""
+def inverse(factor: FloatArray) -> FloatArray:
+    """``K^-1`` from the lower Cholesky factor of K, whose upper half is zero."""
     lower, info = dpotri(factor, lower=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"dpotri could not invert the covariance (info {info})")
-    lower = np.tril(lower)
-    return np.asarray(lower + np.tril(lower, -1).T)
+    whole = lower + lower.T
+    whole[np.diag_indices(len(whole))] /= 2
+    return np.asarray(whole)
 
 
-def _chunks(n_rows: int) -> list[slice]:
-    return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
+def _wiggles(posterior: Posterior, rows: FloatArray, x: FloatArray) -> FloatArray:
+    """Unit Matern part of ``k(rows, x)``, in as few passes over it as there can be."""
+    root = np.sqrt(5) / posterior.kernel.lengthscales
+    a, b = rows * root, x * root
+    ones = np.ones((len(a), 1)), np.ones((len(b), 1))
+    left = np.hstack([a, (a**2).sum(axis=1, keepdims=True), ones[0]])
+    right = np.hstack([-2 * b, ones[1], (b**2).sum(axis=1, keepdims=True)])
+    q = left @ right.T
+    np.sqrt(np.maximum(q, 0, out=q), out=q)
+    value = q / 3
+    value += 1
+    value *= q
+    value += 1
+    value *= np.exp(np.negative(q, out=q), out=q)
+    return np.asarray(value)
+
+
+def _mean(posterior: Posterior, rows: FloatArray, wiggles: FloatArray) -> FloatArray:
+    """Wiggles pair by pair; the trend of all training rows is one polynomial."""
+    constant, slopes, curvatures = posterior.polynomial
+    scaled = rows / posterior.kernel.trend_lengthscales
+    bend = np.einsum("md,md->m", scaled @ curvatures, scaled)
+    near = posterior.kernel.matern * (wiggles @ posterior.alpha)
+    return np.asarray(near + constant + rows @ slopes + bend)
+
+
+def _in_chunks(predict: Callable[[slice], None], n_rows: int) -> None:
+    """Call ``predict`` on slices that cover the rows; on all cores where there are many."""
+    parts = [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
+    if n_rows >= THREADED_ROWS:
+        on_all_cores(predict, parts)
+        return
+    for part in parts:
+        predict(part)

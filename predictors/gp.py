@@ -11,34 +11,47 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from predictors import gaussian_process as process
+from predictors import hyperparameters
+from predictors.calibration import ErrorScale
+from predictors.column_range import ColumnRange, rows_outside
 from predictors.document import plain_params, save
 from predictors.errors import InputError, SubsetWarning
+from predictors.held_out import held_out_folds
 from predictors.inputs import check_new_rows, check_training_rows
-from predictors.protocol import FloatArray
+from predictors.protocol import BoolArray, FloatArray
 from predictors.scaling import InputScale, TargetScale
 from predictors.threads import one_blas_thread
 
+N_FOLDS = 3  # of the rows held out for calibration: few, as each goes on with the search
+MIN_ROWS_TO_HOLD_OUT = 5
+
 
 class GPPredictor(RegressorMixin, BaseEstimator):
-    """Gaussian process with an ARD Matern 5/2 and a linear part.
+    """Gaussian process with an ARD Matern 5/2 part on a quadratic trend.
 
     Inputs and target are standardised; hyperparameters are the most probable
-    ones under weak priors (see ``gaussian_process``), so three rows are enough
-    for a sensible answer. The standard deviation is that of a new measurement,
-    noise included, and grows away from the data.
+    ones under weak priors (see ``hyperparameters``), so three rows are enough
+    for a sensible answer. The trend is carried on outside the training range, but
+    only so far (see ``ColumnRange.reined_in``). The standard deviation is that of
+    a new measurement, noise included, and grows away from the data. It and the
+    intervals are calibrated on the errors at rows that a process had not seen (see
+    ``calibration``): three folds, or beyond ``max_search_rows``, where the
+    hyperparameters hardly depend on any row, one by one.
 
     More than ``max_rows`` rows: the process is fitted on a random subset of that
     many (chosen by ``random_state``), with a SubsetWarning. Up to ``max_rows``
     every row is used, but hyperparameters are searched for on a random subset
-    of at most ``max_search_rows``, as more rows barely move them.
+    of at most ``max_search_rows``, as more rows barely move them, and the spread
+    is conditioned on the 512 most telling rows, which can only widen it.
 
     Args:
         log_target: Model log(y). ``predict`` then returns the median ``exp(m)``
             and the standard deviation of a log-normal, ``exp(m + s**2 / 2) *
             sqrt(exp(s**2) - 1)``, with m and s those of log(y). y must be
             positive.
-        random_state: Seed of the starts and of the subsets.
-        n_starts: Searches for hyperparameters; the best one counts.
+        random_state: Seed of the starts, of the subsets and of the rows held out.
+        n_starts: Searches for hyperparameters; the most promising one counts. The
+            first starts at the prior's mode and is as good as any on most tables.
         max_rows: Rows used at most. Memory grows with its square.
         max_search_rows: Rows used at most in the search.
 
@@ -58,6 +71,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
     n_features_in_: int
     n_rows_: int
     column_names_: tuple[str, ...]
+    column_range_: ColumnRange | None
     target_name_: str | None
     training_error_: float
 
@@ -66,7 +80,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         *,
         log_target: bool = False,
         random_state: int | np.random.RandomState | None = 0,
-        n_starts: int = 3,
+        n_starts: int = 1,
         max_rows: int = 2000,
         max_search_rows: int = 500,
     ) -> None:
@@ -103,20 +117,26 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         if len(x) > self.max_search_rows:
             searched = np.sort(rng.permutation(len(x))[: self.max_search_rows])
         with one_blas_thread():
-            theta, converged = process.most_probable_theta(
+            phi, converged = hyperparameters.most_probable_phi(
                 x[searched], z[searched], n_starts=self.n_starts, rng=rng
             )
         if not converged:
             warnings.warn(
-                f"the search for hyperparameters stopped after {process.MAX_ITERATIONS} "
+                f"the search for hyperparameters stopped after {hyperparameters.MAX_ITERATIONS} "
                 "iterations before it settled; raise n_starts, or look for columns of "
                 "very uneven values",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self._set_posterior(theta, x, z)
+        self._set_posterior(hyperparameters.kernel_of(phi), x, z)
         with one_blas_thread():
-            residuals = process.leave_one_out_residuals(self.posterior_)
+            residuals, std = process.leave_one_out(self.posterior_)
+            errors = residuals
+            if MIN_ROWS_TO_HOLD_OUT <= len(x) <= self.max_search_rows:
+                seed = int(rng.randint(2**31 - 1))
+                folds = held_out_folds(len(x), n_splits=N_FOLDS, random_state=seed)
+                errors, std = hyperparameters.held_out_errors(phi, x, z, folds)
+        self.error_scale_ = ErrorScale.of(errors, std)
         self.training_error_ = float(self.target_scale_.scale * np.sqrt(np.mean(residuals**2)))
         return self
 
@@ -137,22 +157,28 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         Returns:
             (rows,) in the unit of y, or a pair of such arrays.
         """
-        x = self._scaled(X)
+        rows = check_new_rows(self, X)
         if not return_std:
             with one_blas_thread():
-                return self.target_scale_.median(process.predict_mean(self.posterior_, x))
-        with one_blas_thread():
-            mean, std = process.predict_mean_and_std(self.posterior_, x)
+                mean = process.predict_mean(self.posterior_, self._scaled(rows))
+            return self.target_scale_.median(mean)
+        mean, std = self._mean_and_std(rows)
+        std = self.error_scale_.spread * std
         return self.target_scale_.median(mean), self.target_scale_.std(mean, std)
 
     def predict_interval(
         self, X: ArrayLike, coverage: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bound, both (rows,), for a new measurement of each row."""
-        x = self._scaled(X)
-        with one_blas_thread():
-            mean, std = process.predict_mean_and_std(self.posterior_, x)
-        return self.target_scale_.interval(mean, std, coverage)
+        mean, std = self._mean_and_std(check_new_rows(self, X))
+        width = self.error_scale_.half_width(coverage)
+        return self.target_scale_.median(mean - width * std), self.target_scale_.median(
+            mean + width * std
+        )
+
+    def is_outside(self, X: ArrayLike) -> BoolArray:
+        """Whether each row has a value outside the range of the training rows, (rows,)."""
+        return rows_outside(self, check_new_rows(self, X))
 
     def save(
         self,
@@ -170,7 +196,9 @@ class GPPredictor(RegressorMixin, BaseEstimator):
             "params": plain_params(self),
             "input_scale": self.input_scale_.to_state(),
             "target_scale": self.target_scale_.to_state(),
-            "theta": self.posterior_.theta.tolist(),
+            "kernel": self.posterior_.kernel.to_state(),
+            "error_scale": self.error_scale_.to_state(),
+            "reined_in": self.reach_ is not None,
             "inputs": self.posterior_.x.tolist(),
             "targets": self.scaled_targets_.tolist(),
         }
@@ -182,22 +210,38 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         predictor.input_scale_ = InputScale.from_state(state["input_scale"])
         predictor.target_scale_ = TargetScale.from_state(state["target_scale"])
         x, z = np.array(state["inputs"], float), np.array(state["targets"], float)
-        theta = np.array(state["theta"], float)
         n_columns = len(predictor.input_scale_.centre)
-        if x.shape != (len(z), n_columns) or theta.shape != (n_columns + 3,):
+        first = "theta" in state
+        kernel = (
+            process.Kernel.of_first_version(np.array(state["theta"], float))
+            if first
+            else process.Kernel.from_state(state["kernel"])
+        )
+        if x.shape != (len(z), n_columns) or kernel.n_columns != n_columns:
             raise ValueError(
                 f"{n_columns} columns and {len(z)} targets do not fit inputs of shape "
-                f"{x.shape} and theta of shape {theta.shape}"
+                f"{x.shape} and a kernel of {kernel.n_columns} columns"
             )
+        predictor.error_scale_ = (
+            ErrorScale.none() if first else ErrorScale.from_state(state["error_scale"])
+        )
         predictor.n_features_in_ = n_columns
-        predictor._set_posterior(theta, x, z)
+        predictor._set_posterior(kernel, x, z)
+        if first or not state["reined_in"]:  # the first version followed its trend everywhere
+            predictor.reach_ = None
         return predictor
 
-    def _set_posterior(self, theta: FloatArray, x: FloatArray, z: FloatArray) -> None:
+    def _set_posterior(self, kernel: process.Kernel, x: FloatArray, z: FloatArray) -> None:
         with one_blas_thread():
-            self.posterior_ = process.condition(theta, x, z)
+            self.posterior_ = process.condition(kernel, x, z)
         self.scaled_targets_ = z
+        self.reach_: ColumnRange | None = ColumnRange.of(x)
 
-    def _scaled(self, X: ArrayLike) -> FloatArray:
-        rows = check_new_rows(self, X)
-        return self.input_scale_.apply(rows)
+    def _mean_and_std(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Of z, as the process has them."""
+        with one_blas_thread():
+            return process.predict_mean_and_std(self.posterior_, self._scaled(rows))
+
+    def _scaled(self, rows: FloatArray) -> FloatArray:
+        x = self.input_scale_.apply(rows)
+        return x if self.reach_ is None else self.reach_.reined_in(x)

@@ -1,5 +1,6 @@
 """Checks on the rows that a predictor is given, with errors that name the cell."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,34 +8,38 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from predictors.column_range import ColumnRange
 from predictors.errors import InputError
 from predictors.protocol import FloatArray
 
 
 def check_training_rows(
-    estimator: Any, X: ArrayLike, y: ArrayLike
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, least_rows: int = 2
 ) -> tuple[FloatArray, FloatArray]:
     """Return X, (rows, columns), and y, (rows,), as finite float64 arrays.
 
-    Sets ``n_features_in_``, ``n_rows_``, ``column_names_`` and ``target_name_``
-    on the estimator. Columns of a data frame keep their names; those of an
+    Sets ``n_features_in_``, ``n_rows_``, ``column_names_``, ``column_range_`` and
+    ``target_name_`` on the estimator. Columns of a data frame keep their names; those of an
     array are called x0, x1, ...
 
     Raises:
         InputError: A cell is NaN or infinite, y is missing, or y has a value of
             zero or less although the estimator models log(y).
-        ValueError: The shapes do not fit, or fewer than two rows came.
+        ValueError: The shapes do not fit, or fewer than ``least_rows`` rows came.
     """
     if y is None:
         raise InputError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
     rows = validate_data(
-        estimator, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=2
+        estimator, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=least_rows
     )
     targets = column_or_1d(y, dtype=np.float64, warn=True, input_name="y")
     check_consistent_length(rows, targets)
-    _refuse_non_finite(rows)
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = _default_names(rows.shape[1])
+    _refuse_non_finite(rows, names)
     bad = np.flatnonzero(~np.isfinite(targets))
     if bad.size:
         raise InputError(
@@ -48,10 +53,8 @@ def check_training_rows(
                 f"log_target=True models log(y), so y must be positive; row {bad[0]} is "
                 f"{targets[bad[0]]}. Remove the row or use log_target=False"
             )
-    names = getattr(estimator, "feature_names_in_", None)
-    estimator.column_names_ = tuple(
-        str(name) for name in (names if names is not None else _default_names(rows.shape[1]))
-    )
+    estimator.column_names_ = tuple(map(str, names))
+    estimator.column_range_ = ColumnRange.of(rows)
     estimator.target_name_ = None
     estimator.n_rows_ = len(rows)
     return rows, targets
@@ -67,16 +70,18 @@ def check_new_rows(estimator: Any, X: ArrayLike) -> FloatArray:
     """
     check_is_fitted(estimator)
     rows = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=False)
-    _refuse_non_finite(rows)
+    _refuse_non_finite(rows, getattr(estimator, "column_names_", ()))
     return np.asarray(rows)
 
 
-def _refuse_non_finite(rows: FloatArray) -> None:
+def _refuse_non_finite(rows: FloatArray, names: Sequence[str]) -> None:
     bad = np.argwhere(~np.isfinite(rows))
     if bad.size:
         row, column = bad[0]
+        known = column < len(names) and names[column] != f"x{column}"
+        called = f" ({names[column]})" if known else ""
         raise InputError(
-            f"X must be finite; row {row}, column {column} is {_name(rows[row, column])}. "
+            f"X must be finite; row {row}, column {column}{called} is {_name(rows[row, column])}. "
             "Remove the row or fill in the value"
         )
 

@@ -3,13 +3,19 @@
 from os import PathLike
 from typing import Any
 
+from predictors.blend import BlendPredictor
+from predictors.column_range import ColumnRange
 from predictors.document import read_document
 from predictors.errors import PersistError
 from predictors.gp import GPPredictor
 from predictors.protocol import Predictor
+from predictors.transfer import TransferPredictor
 from predictors.xgb import XGBPredictor
 
-KINDS: dict[str, Any] = {predictor.kind: predictor for predictor in (GPPredictor, XGBPredictor)}
+KINDS: dict[str, Any] = {
+    predictor.kind: predictor
+    for predictor in (GPPredictor, XGBPredictor, BlendPredictor, TransferPredictor)
+}
 
 
 def load(path: str | PathLike[str]) -> Predictor:
@@ -35,6 +41,7 @@ def load(path: str | PathLike[str]) -> Predictor:
         )
     try:
         predictor: Predictor = KINDS[kind].from_state(document["state"])
+        seen = ColumnRange.from_state(document.get("range"))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise PersistError(
             f"the {kind!r} state in {path} is damaged ({type(error).__name__}: {error}). "
@@ -45,6 +52,14 @@ def load(path: str | PathLike[str]) -> Predictor:
             f"{path} names {len(document['columns'])} columns, but its {kind!r} state has "
             f"{predictor.n_features_in_}. Fit and save again"
         )
+    if seen is not None and not (
+        seen.lowest.shape == seen.highest.shape == (predictor.n_features_in_,)
+    ):
+        raise PersistError(
+            f"{path} has a range of {seen.lowest.shape} columns, but its {kind!r} state has "
+            f"{predictor.n_features_in_}. Fit and save again"
+        )
+    predictor.column_range_ = seen
     predictor.column_names_ = tuple(document["columns"])
     predictor.target_name_ = document["target"]
     predictor.n_rows_ = document["n_rows"]

@@ -4,21 +4,26 @@ Axes: rows = architectures; columns = features of one architecture.
 """
 
 from os import PathLike
-from typing import Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+if TYPE_CHECKING:
+    from predictors.column_range import ColumnRange
+
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 
 class Predictor(Protocol):
     """A regressor with a mean, a standard deviation and a plain-text form.
 
     A fitted predictor also carries ``n_features_in_``, ``n_rows_`` (rows it was
-    given), ``column_names_``, ``target_name_`` and ``training_error_``: the RMSE
-    of its held-out predictions of its own training rows, on the modelled scale
-    (log y where ``log_target``, y otherwise).
+    given), ``column_names_``, ``column_range_`` (None after loading a file of the
+    first version), ``target_name_`` and ``training_error_``: the RMSE of its
+    held-out predictions of its own training rows, on the modelled scale (log y
+    where ``log_target``, y otherwise).
     """
 
     kind: str
@@ -26,6 +31,7 @@ class Predictor(Protocol):
     n_features_in_: int
     n_rows_: int
     column_names_: tuple[str, ...]
+    column_range_: "ColumnRange | None"
     target_name_: str | None
     training_error_: float
 
@@ -52,6 +58,10 @@ class Predictor(Protocol):
         self, X: ArrayLike, coverage: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Central interval that holds a new measurement with this probability."""
+        ...
+
+    def is_outside(self, X: ArrayLike) -> BoolArray:
+        """Whether each row has a value outside the range of the training rows, (rows,)."""
         ...
 
     def save(

@@ -1,20 +1,22 @@
-"""Choosing among predictors by their errors on held-out rows."""
+"""Choosing among predictors, or blending them, by their errors on held-out rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from predictors import metrics
+from predictors.blend import MIN_ROWS, BlendPredictor, Mixture, mix
 from predictors.errors import InputError
 from predictors.gp import GPPredictor
+from predictors.held_out import COVERAGE, HeldOut, held_out_folds, predict_held_out
 from predictors.protocol import FloatArray, Predictor
+from predictors.scaling import TargetScale
 from predictors.xgb import XGBPredictor
 
-COVERAGE = 0.9
+BLEND = "blend"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Selection:
     predictor: Predictor
     scores: dict[str, CrossValidation]
 
+    @property
+    def margins(self) -> dict[str, float]:
+        """By which share the winner's RMSE is below that of each other candidate."""
+        best = self.scores[self.name].rmse
+        return {
+            name: 1 - best / score.rmse if score.rmse > 0 else 0.0
+            for name, score in self.scores.items()
+            if name != self.name
+        }
+
 
 def select(
     X: ArrayLike,  # (rows, columns)
@@ -53,12 +65,15 @@ def select(
     random_state: int,
     candidates: Mapping[str, Predictor] | None = None,
     n_splits: int = 5,
+    blend: bool | None = None,
 ) -> Selection:
-    """Cross-validate each candidate and refit the one of lowest RMSE on all rows.
+    """Cross-validate each candidate and their blend; the one of lowest RMSE is the answer.
 
     Rows are held out in ``n_splits`` random folds, the same for each candidate,
-    or one by one if there are fewer than ``2 * n_splits``. Equal errors: the
-    first candidate wins. The same arguments give the same result.
+    or one by one if there are fewer than ``2 * n_splits``. The blend (see
+    ``BlendPredictor``) costs no further fit: what it predicts of a fold has its
+    weights from the other folds. Equal errors: the first candidate wins, and any
+    single one over the blend. The same arguments give the same result.
 
     Args:
         X: Finite features.
@@ -67,6 +82,8 @@ def select(
         random_state: Given to every candidate; also the seed of the folds.
         candidates: Predictors by name, left as they are; by default ``gp`` and ``xgb``.
         n_splits: Number of folds, at least 2.
+        blend: Whether the blend of all candidates competes, as ``blend``, from six
+            rows on; by default only where ``candidates`` are not given.
 
     Returns:
         The winner and the scores of all.
@@ -74,10 +91,13 @@ def select(
     Raises:
         InputError: No candidates, fewer than three rows, or a bad cell.
     """
+    blend = candidates is None if blend is None else blend
     if candidates is None:
         candidates = {"gp": GPPredictor(), "xgb": XGBPredictor()}
     if not candidates:
         raise InputError("select needs at least one candidate; got none")
+    if blend and BLEND in candidates:
+        raise InputError(f"a candidate is called {BLEND!r}, the name of the blend; rename it")
     if n_splits < 2:
         raise InputError(f"n_splits must be at least 2; got {n_splits}")
     rows, targets = np.asarray(X), np.asarray(y, dtype=float)
@@ -93,44 +113,57 @@ def select(
         for name, candidate in candidates.items()
     }
     folds = held_out_folds(len(rows), n_splits=n_splits, random_state=random_state)
-    winner = None
-    scores = {}
     # Each candidate is fitted on all rows first: a bad cell is then named by its row in X.
     fitted = {name: clone(candidate).fit(rows, targets) for name, candidate in ready.items()}
-    for name, candidate in ready.items():
-        scores[name] = _cross_validate(candidate, rows, targets, folds, log_target=log_target)
-        if winner is None or scores[name].rmse < scores[winner].rmse:
-            winner = name
-    assert winner is not None  # there is at least one candidate
-    return Selection(winner, fitted[winner], scores)
+    held_out = {
+        name: predict_held_out(candidate, rows, targets, folds) for name, candidate in ready.items()
+    }
+    judged = dict(held_out)
+    if blend and len(candidates) > 1 and len(rows) >= MIN_ROWS:
+        judged[BLEND] = _blend_held_out(list(held_out.values()), targets, folds, log=log_target)
+    scores = {
+        name: _score(predictions, targets, log_target=log_target)
+        for name, predictions in judged.items()
+    }
+    winner = min(scores, key=lambda name: scores[name].rmse)
+    if winner in fitted:
+        return Selection(winner, fitted[winner], scores)
+    joined = BlendPredictor.of_fitted(
+        fitted,
+        list(held_out.values()),
+        rows,
+        targets,
+        log_target=log_target,
+        random_state=random_state,
+        n_splits=n_splits,
+    )
+    return Selection(winner, joined, scores)
 
 
-def held_out_folds(n_rows: int, *, n_splits: int, random_state: int) -> list[np.ndarray]:
-    """Row indices of each fold, disjoint and together all rows; one row each if few."""
-    n_folds = n_rows if n_rows < 2 * n_splits else n_splits
-    order = check_random_state(random_state).permutation(n_rows)
-    return [np.sort(fold) for fold in np.array_split(order, n_folds)]
-
-
-def _cross_validate(
-    candidate: Predictor,
-    rows: FloatArray,
-    targets: FloatArray,
-    folds: list[np.ndarray],
-    *,
-    log_target: bool,
-) -> CrossValidation:
-    median, lower, upper = (np.empty(len(rows)) for _ in range(3))
+def _blend_held_out(
+    members: Sequence[HeldOut], targets: FloatArray, folds: Sequence[np.ndarray], *, log: bool
+) -> HeldOut:
+    """Each fold by the mixture that the other folds give."""
+    unit = TargetScale(log, 0.0, 1.0)
+    u = unit.apply(targets)
+    means, stds = (np.array([getattr(m, part) for m in members]) for part in ("mean", "std"))
+    mean, std, half = (np.empty(len(u)) for _ in range(3))
     for fold in folds:
-        kept = np.setdiff1d(np.arange(len(rows)), fold)
-        predictor = clone(candidate).fit(rows[kept], targets[kept])
-        median[fold] = predictor.predict(rows[fold])
-        lower[fold], upper[fold] = predictor.predict_interval(rows[fold], COVERAGE)
-    modelled = np.log if log_target else np.asarray
+        kept = np.setdiff1d(np.arange(len(u)), fold)
+        mixture = Mixture.of(u[kept], means[:, kept], stds[:, kept])
+        mean[fold], raw = mix(mixture.weights, means[:, fold], stds[:, fold])
+        std[fold] = mixture.error_scale.spread * raw
+        half[fold] = mixture.error_scale.half_width(COVERAGE) * raw
+    return HeldOut(mean, std, unit.median(mean - half), unit.median(mean + half))
+
+
+def _score(predictions: HeldOut, targets: FloatArray, *, log_target: bool) -> CrossValidation:
+    unit = TargetScale(log_target, 0.0, 1.0)
+    median = unit.median(predictions.mean)
     return CrossValidation(
-        rmse=metrics.rmse(modelled(targets), modelled(median)),
+        rmse=metrics.rmse(unit.apply(targets), predictions.mean),
         mape=metrics.mape(targets, median),
         spearman=metrics.spearman(targets, median),
-        coverage90=metrics.covered(targets, lower, upper),
-        n_rows=len(rows),
+        coverage90=metrics.covered(targets, predictions.lower, predictions.upper),
+        n_rows=len(targets),
     )

@@ -1,15 +1,22 @@
-"""One thread for linear algebra on small matrices.
+"""One thread for linear algebra on small matrices; many small matrices on all cores.
 
 On matrices of a few hundred rows the threads of a BLAS wait for each other more
 than they work (a hundred times slower on a busy machine), and sums in another
-order give other last digits. One thread is faster there, and repeatable.
+order give other last digits. One thread is faster there, and repeatable. Where
+there are many such matrices each core takes its own, with the same digits.
 """
 
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 
 @cache
@@ -21,3 +28,16 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     """Context in which BLAS, in this process, uses one thread."""
     limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
     return limited
+
+
+def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """``work`` of each part, in order, each core taking the next one when it is free."""
+    with ThreadPoolExecutor(available_cores()) as pool:
+        return list(pool.map(work, parts))
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -63,7 +63,7 @@ def test_saved_again_it_is_the_same_file(saved, tmp_path):
 def test_file_is_plain_json_with_a_version(saved, kind):
     document = json.loads(saved.read_text())
     assert document["format"] == "autodistill-predictor"
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["kind"] == kind
     assert document["columns"] == ["x0", "x1", "x2"]
     assert document["target"] is None
@@ -88,16 +88,30 @@ def test_generator_as_seed_is_not_kept(kind, tmp_path):
     assert load(tmp_path / "p.json").random_state is None
 
 
-@pytest.mark.parametrize("name", ["gp", "xgb"])
-def test_files_of_the_first_version_still_load(name):
-    """Written by schema version 1; the tolerance is for another BLAS or processor."""
-    expected = json.loads((FIXTURES / "expected_v1.json").read_text())
-    model = load(FIXTURES / f"{name}_v1.json")
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [("v1", "gp"), ("v1", "xgb"), ("v2", "gp"), ("v2", "xgb"), ("v2", "blend")],
+)
+def test_files_of_every_version_still_load(version, name):
+    """Written by that schema version; the tolerance is for another BLAS or processor."""
+    expected = json.loads((FIXTURES / f"expected_{version}.json").read_text())
+    model = load(FIXTURES / f"{name}_{version}.json")
     median, std = model.predict(expected["X"], return_std=True)
     np.testing.assert_allclose(median, expected[name]["median"], rtol=1e-6)
     np.testing.assert_allclose(std, expected[name]["std"], rtol=1e-6)
     assert model.column_names_ == ("num_hidden_layers", "hidden_act=relu")
     assert model.target_name_ == "tpu-v4i"
+    if version != "v1":
+        bounds = model.predict_interval(expected["X"])
+        np.testing.assert_allclose(bounds, expected[name]["interval"], rtol=1e-6)
+        assert model.is_outside(expected["X"]).tolist() == expected[name]["outside"]
+
+
+def test_a_file_of_the_first_version_saves_as_one_of_this(tmp_path):
+    model = load(FIXTURES / "gp_v1.json")
+    model.save(tmp_path / "p.json")
+    X = [[3.0, 0.0], [5.0, 1.0], [500.0, 1.0]]
+    np.testing.assert_allclose(load(tmp_path / "p.json").predict(X), model.predict(X), rtol=1e-9)
 
 
 def test_wrong_number_of_names(kind, tmp_path):
@@ -118,9 +132,9 @@ def test_only_fitted_predictors_of_ours(kind, tmp_path):
     ("change", "message"),
     [
         ({"format": "other"}, "expected format 'autodistill-predictor'; got 'other'"),
-        ({"schema_version": 2}, "schema version 2; this version reads 1"),
-        ({"schema_version": None}, "schema version None; this version reads 1"),
-        ({"kind": "forest"}, "kind 'forest'; this version knows 'gp', 'xgb'"),
+        ({"schema_version": 3}, "schema version 3; this version reads 1 and 2"),
+        ({"schema_version": None}, "schema version None; this version reads 1 and 2"),
+        ({"kind": "forest"}, "kind 'forest'; this version knows 'blend', 'gp', .*'xgb'"),
         ({"columns": ["a", "b"]}, "names 2 columns, but its .* state has 3"),
         ({"columns": None}, "lacks a valid 'columns': got None"),
         ({"n_rows": "many"}, "lacks a valid 'n_rows'"),
@@ -139,7 +153,7 @@ def test_headers_to_refuse(saved, change, message):
     ("kind", "key", "value"),
     [
         ("gp", "params", {"speed": 3}),
-        ("gp", "theta", [0.0, 1.0]),
+        ("gp", "kernel", {"matern": 1.0}),
         ("gp", "inputs", [[1.0, 2.0]]),
         ("gp", "inputs", "many"),
         ("gp", "input_scale", [1]),

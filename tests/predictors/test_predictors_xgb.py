@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from predictors import XGBPredictor
-from predictors.xgb import LEAST_VARIANCE, RATIOS, Calibration
+from predictors.xgb import LEAST_VARIANCE, RATIOS, Calibration, _gain_of_many
 
 
 def steps(n, seed=0):
@@ -80,3 +80,15 @@ def test_calibration_ignores_a_spread_that_says_nothing():
 def test_calibration_without_errors_keeps_a_floor():
     found = Calibration.of(np.zeros(5), np.zeros(5))
     assert found == Calibration(LEAST_VARIANCE, 0.0)
+
+
+def test_errors_held_out_from_few_members_are_those_of_many_but_for_their_scatter():
+    """Members that are truth plus a shared error plus scatter: only the scatter averages out."""
+    rng = np.random.default_rng(0)
+    shared, scatter = rng.normal(size=20_000), 1.5 * rng.normal(size=(10, 20_000))
+    held_out = shared + scatter[:2]
+    residuals, variances = -held_out.mean(axis=0), held_out.var(axis=0, ddof=1)
+    found = _gain_of_many(residuals, variances, 2, 10)
+    expected = np.std(shared + scatter.mean(axis=0)) / np.std(residuals)
+    assert found == pytest.approx(expected, rel=0.02)  # 20,000 rows: about one part in 100
+    assert _gain_of_many(np.zeros(5), np.zeros(5), 2, 10) == 1

@@ -1,0 +1,148 @@
+"""What is known of other devices must earn its place against measurements alone.
+
+Notation: g are the predictions of the known devices' models, as further columns.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from predictors.errors import SubsetWarning
+from predictors.gp import GPPredictor
+from predictors.held_out import held_out_folds
+from predictors.known_devices import KnownDevices
+from predictors.new_device import NewDevice
+from predictors.protocol import FloatArray, Predictor
+from predictors.xgb import XGBPredictor
+
+LEAST_ROWS_TO_COMPARE = 5
+MUCH_BETTER = 0.8  # of the mixture's error, each row predicted from the others
+MANY_ROWS = 60  # from here on predictors compete on held-out folds
+TREES_FROM = 150  # rows: trees need more before they can win
+MANY_FOLDS_UP_TO = 300  # rows: above, one fold tells enough
+MIXTURE_ROWS = 120  # the mixture uses so many rows at most; deviations are smooth
+N_SPLITS = 4
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """A predictor fitted to measured rows, (n, d), given g where ``known`` is not None."""
+
+    predictor: Any
+    known: KnownDevices | None
+    rows: FloatArray
+    kind = "scratch"
+
+    @property
+    def training_error(self) -> float:
+        """RMSE of the predictor's held-out predictions of its own rows."""
+        return float(self.predictor.training_error_)
+
+    def predict(
+        self, rows: FloatArray, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Median of y for each row, and its standard deviation if asked."""
+        result: FloatArray | tuple[FloatArray, FloatArray]
+        result = self.predictor.predict(_columns(self.known, rows), return_std=return_std)
+        return result
+
+    def predict_interval(self, rows: FloatArray, coverage: float) -> tuple[FloatArray, FloatArray]:
+        """Central interval of a new measurement of each row."""
+        bounds: tuple[FloatArray, FloatArray]
+        bounds = self.predictor.predict_interval(_columns(self.known, rows), coverage)
+        return bounds
+
+    def to_state(self) -> dict[str, Any]:
+        """The predictor; the known devices are kept elsewhere."""
+        return {
+            "predictor": self.predictor.kind,
+            "given": self.known is not None,
+            "state": self.predictor.to_state(),
+            "rows": self.rows.tolist(),
+            "training_error": self.training_error,
+        }
+
+    @classmethod
+    def from_state(cls, known: KnownDevices | None, state: dict[str, Any]) -> "FromScratch":
+        """Inverse of ``to_state``."""
+        if state["given"] and known is None:
+            raise ValueError("the predictor was given what known devices say; there are none")
+        kinds = {kind.kind: kind for kind in (GPPredictor, XGBPredictor)}
+        predictor = kinds[state["predictor"]].from_state(state["state"])
+        predictor.training_error_ = float(state["training_error"])
+        return cls(predictor, known if state["given"] else None, np.array(state["rows"], float))
+
+
+Learner = Callable[[FloatArray, FloatArray], NewDevice | FromScratch]
+
+
+def learn_best(
+    known: KnownDevices,
+    rows: FloatArray,  # (n, d)
+    y: FloatArray,  # (n,)
+    rng: np.random.RandomState,
+) -> NewDevice | FromScratch:
+    """The mixture, or what predicts held-out rows better.
+
+    Below ``MANY_ROWS`` rows that can only be a Gaussian process on the rows alone,
+    and it must foretell each of them from the others much better: a device that
+    follows a rule of its own, which few columns tell, while the mixture's kernels
+    weigh columns as the sources do.
+    """
+
+    def mixture(rows: FloatArray, y: FloatArray) -> NewDevice:
+        chosen = np.sort(rng.permutation(len(rows))[:MIXTURE_ROWS])
+        return NewDevice.learn(known, rows[chosen], y[chosen], rng)
+
+    def scratch(make: Callable[..., Predictor], given: KnownDevices | None) -> Learner:
+        def learn(rows: FloatArray, y: FloatArray) -> FromScratch:
+            predictor = make(log_target=known.log, random_state=seed)
+            return FromScratch(predictor.fit(_columns(given, rows), y), given, rows)
+
+        return learn
+
+    seed = int(rng.randint(2**31 - 1))
+    with warnings.catch_warnings():
+        # Subsets are intended here, and an unfinished search is judged by its error.
+        warnings.simplefilter("ignore", SubsetWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if len(rows) < MANY_ROWS:
+            related = mixture(rows, y)
+            if len(rows) < LEAST_ROWS_TO_COMPARE:
+                return related
+            alone = scratch(GPPredictor, None)(rows, y)
+            much_better = alone.training_error < MUCH_BETTER * related.training_error
+            return alone if much_better else related
+
+        learners: list[Learner] = [mixture]
+        kinds = (GPPredictor, XGBPredictor) if len(rows) >= TREES_FROM else (GPPredictor,)
+        learners += [scratch(make, given) for make in kinds for given in (known, None)]
+        folds = held_out_folds(len(rows), n_splits=N_SPLITS, random_state=seed)
+        if len(rows) > MANY_FOLDS_UP_TO:
+            folds = folds[:1]
+        best = min(learners, key=lambda learner: _held_out_error(learner, rows, y, folds, known))
+        return best(rows, y)
+
+
+def _held_out_error(
+    learner: Learner,
+    rows: FloatArray,
+    y: FloatArray,
+    folds: list[np.ndarray],
+    known: KnownDevices,
+) -> float:
+    modelled = np.log if known.log else np.asarray
+    total = 0.0
+    for fold in folds:
+        kept = np.setdiff1d(np.arange(len(rows)), fold)
+        predicted = learner(rows[kept], y[kept]).predict(rows[fold])
+        total += float(np.sum((modelled(predicted) - modelled(y[fold])) ** 2))
+    return total
+
+
+def _columns(known: KnownDevices | None, rows: FloatArray) -> FloatArray:
+    return rows if known is None else np.hstack([rows, known.describe(rows).g])

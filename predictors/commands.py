@@ -1,0 +1,232 @@
+"""What each command does, once its arguments are read."""
+
+import argparse
+import csv
+import math
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from predictors import metrics
+from predictors.column_range import warn_outside
+from predictors.errors import ExtrapolationWarning, TableError
+from predictors.features import encode, read_architectures
+from predictors.gp import GPPredictor
+from predictors.parity import parity_text, write_parity_page
+from predictors.persist import load
+from predictors.protocol import FloatArray, Predictor
+from predictors.rows import Value
+from predictors.selection import CrossValidation, select
+from predictors.sources import Device, devices_of, matrices, read_sources, shared_columns
+from predictors.table import WORKLOAD, LatencyTable, read_table, workload_features
+from predictors.transfer import TransferPredictor
+from predictors.xgb import XGBPredictor
+
+COVERAGE = 0.9
+PREDICTED = ("predicted", "std", "lower90", "upper90")
+
+
+def fit(options: argparse.Namespace) -> None:
+    """Latency table -> predictor file."""
+    table = _read(options.table, options)
+    X, y, columns = table.matrix()
+    kinds: dict[str, Predictor] = {"gp": GPPredictor(), "xgb": XGBPredictor()}
+    one = None if options.kind == "best" else {options.kind: kinds[options.kind]}
+    selection = select(X, y, log_target=True, random_state=options.seed, candidates=one)
+    selection.predictor.save(options.out, columns=columns, target=table.target)
+    print(f"target {table.target}: {len(y)} measured rows, {len(columns)} columns")
+    for name, score in selection.scores.items():
+        print(f"{name:>5}: {_summary(score)}")
+    less = [f"{share:.1%} less than {name}" for name, share in selection.margins.items()]
+    by = f" (RMSE {', '.join(less)})" if less else ""
+    print(f"saved {selection.name} to {options.out}{by}")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Predictor file + architectures -> predictions."""
+    predictor = load(options.predictor)
+    architectures = read_architectures(options.architectures)
+    clash = [name for name in PREDICTED if name in architectures[0]]
+    if clash:
+        raise TableError(
+            f"{options.architectures} already has the columns {', '.join(clash)}; rename them"
+        )
+    X = encode(architectures, predictor.column_names_)
+    _note_outside(predictor, X)
+    median, std = predictor.predict(X, return_std=True)
+    lower, upper = predictor.predict_interval(X, COVERAGE)
+    rows = [
+        {**architecture, **dict(zip(PREDICTED, map(float, numbers), strict=True))}
+        for architecture, *numbers in zip(architectures, median, std, lower, upper, strict=True)
+    ]
+    if options.out is None:
+        _write_rows(sys.stdout, rows)
+    else:
+        _save_rows(options.out, rows)
+
+
+def suggest(options: argparse.Namespace) -> None:
+    """Tables of known devices -> the architectures to measure on a new one."""
+    sources = read_sources(options.sources)
+    pool = _pool(sources, options.pool)
+    known = [architecture for device in sources for architecture in device.architectures]
+    device = None
+    if options.measurements is not None:
+        device = _one_workload(_read(options.measurements, options), options.measurements)
+    measured = [] if device is None else list(device.architectures)
+    pool = [architecture for architecture in pool if architecture not in measured]
+    if not 1 <= options.k <= len(pool):
+        raise TableError(
+            f"-k must lie between 1 and the {len(pool)} architectures to choose from; "
+            f"got {options.k}"
+        )
+    columns = shared_columns(known, pool, measured)
+    predictor = TransferPredictor(random_state=options.seed)
+    predictor.fit_sources(matrices(sources, columns))
+    if device is not None:
+        predictor.fit(encode(device.architectures, columns), device.latency_ms)
+    chosen = [pool[index] for index in predictor.suggest(encode(pool, columns), options.k)]
+    _save_rows(options.out, chosen)
+    print(_described(sources))
+    print(f"{len(chosen)} of {len(pool)} architectures written to {options.out}; measure them on")
+    print("the new device, for instance with python -m autodistill.profiler --target NAME")
+    print(f"--architectures {options.out} --out new.csv, then run python -m predictors adapt")
+
+
+def adapt(options: argparse.Namespace) -> None:
+    """Tables of known devices + a few measurements -> predictor of the new device."""
+    device = _one_workload(_read(options.measurements, options), options.measurements)
+    sources = read_sources(options.sources)
+    if device.name in [source.name for source in sources]:
+        raise TableError(
+            f"the sources hold {device.name} themselves, the device of {options.measurements}; "
+            "leave its table out of --sources, or fit it with python -m predictors fit"
+        )
+    known = [architecture for source in sources for architecture in source.architectures]
+    columns = shared_columns(known, device.architectures)
+    predictor = TransferPredictor(random_state=options.seed)
+    predictor.fit_sources(matrices(sources, columns))
+    predictor.fit(encode(device.architectures, columns), device.latency_ms)
+    predictor.save(options.out, columns=columns, target=device.name.split(",")[0])
+    print(_described(sources))
+    print(f"new device: {device.name}, {len(device.latency_ms)} measurements")
+    print(f"RMSE of log latency, each measurement from the others: {predictor.training_error_:.4f}")
+    print(f"saved {predictor.kind} to {options.out}")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Predictor file + latency table -> errors and a parity plot."""
+    predictor = load(options.predictor)
+    table = _read(options.table, options)
+    _, y, _ = table.matrix()
+    if not set(WORKLOAD) & set(predictor.column_names_):
+        _one_workload(table, options.table)
+    X = encode([workload_features(row) for row in table.measured], predictor.column_names_)
+    _note_outside(predictor, X)
+    median = predictor.predict(X)
+    bounds = predictor.predict_interval(X, COVERAGE)
+    title = f"predictor of {predictor.target_name_}, measured on {table.target}: {len(y)} rows"
+    print(title)
+    print(f"MAPE      {_percent(metrics.mape(y, median))}")
+    print(f"RMSE      {metrics.rmse(y, median):.6g} ms")
+    print(f"Spearman  {_decimal(metrics.spearman(y, median))}")
+    print(f"Kendall   {_decimal(metrics.kendall(y, median))}")
+    print(f"coverage  {_percent(metrics.covered(y, *bounds))} of rows in their 90% interval")
+    print(parity_text(y, median))
+    if options.plot is not None:
+        write_parity_page(options.plot, y, median, bounds, title=title)
+        print(f"parity page: {options.plot}")
+
+
+def _read(path: str, options: argparse.Namespace) -> LatencyTable:
+    """The table, with the rows of the workload that was asked for."""
+    table = read_table(path)
+    wanted = {name: getattr(options, name) for name in WORKLOAD}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    rows = tuple(
+        row
+        for row in table.rows
+        if all(getattr(row, name) == value for name, value in wanted.items())
+    )
+    if wanted and not rows:
+        asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        raise TableError(f"{path} has no row with {asked}; it holds {_workloads(table)}")
+    return replace(table, rows=rows)
+
+
+def _note_outside(predictor: Predictor, X: FloatArray) -> None:
+    """Tell the user of rows that the predictor has to extrapolate to."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ExtrapolationWarning)
+        warn_outside(predictor, X)
+    for warning in caught:
+        print(f"note: {warning.message}", file=sys.stderr)
+
+
+def _one_workload(table: LatencyTable, path: str) -> Device:
+    devices = devices_of(table)
+    if len(devices) > 1:
+        raise TableError(
+            f"{path} holds {_workloads(table)}, and the predictor knows one workload; choose with "
+            "--batch-size, --sequence-length or --dtype"
+        )
+    return devices[0]
+
+
+def _workloads(table: LatencyTable) -> str:
+    found = {tuple(getattr(row, name) for name in WORKLOAD): None for row in table.rows}
+    told = [f"batch {batch} x {length} {dtype}" for batch, length, dtype in found]
+    return " and ".join(told) or "no rows"
+
+
+def _pool(sources: Sequence[Device], path: str | None) -> list[dict[str, Value]]:
+    """The architectures to choose from, each once, with the fields of the sources."""
+    fields = sources[0].fields
+    if path is None:
+        found = [dict(row) for device in sources for row in device.architectures]
+    else:
+        found = read_architectures(path)
+    for index, architecture in enumerate(found):
+        if missing := [field for field in fields if field not in architecture]:
+            raise TableError(
+                f"{path}, row {index} has no field {missing[0]!r}; expected {', '.join(fields)}"
+            )
+    distinct = {tuple(architecture[field] for field in fields) for architecture in found}
+    ordered = sorted(distinct, key=lambda values: [str(value) for value in values])
+    return [dict(zip(fields, values, strict=True)) for values in ordered]
+
+
+def _described(sources: Sequence[Device]) -> str:
+    listed = [f"  {device.name}: {len(device.latency_ms)} rows" for device in sources]
+    return "\n".join([f"{len(sources)} known devices:", *listed])
+
+
+def _save_rows(path: str, rows: Sequence[Mapping[str, object]]) -> None:
+    try:
+        with open(Path(path), "w", encoding="utf-8", newline="") as file:
+            _write_rows(file, rows)
+    except OSError as error:
+        raise TableError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _write_rows(file: object, rows: Sequence[Mapping[str, object]]) -> None:
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")  # type: ignore[arg-type]
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _summary(score: CrossValidation) -> str:
+    return (
+        f"held-out MAPE {_percent(score.mape)}, RMSE of log latency {score.rmse:.4f}, "
+        f"Spearman {_decimal(score.spearman)}, 90% interval holds {_percent(score.coverage90)}"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.2f}%"
+
+
+def _decimal(value: float) -> str:
+    return "undefined (constant)" if math.isnan(value) else f"{value:.4f}"

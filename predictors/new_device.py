@@ -1,0 +1,171 @@
+"""A new device, from a few measurements and what is known of others."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from predictors import device_mixture
+from predictors.device_kernels import Described
+from predictors.device_mixture import LEVEL, Hypotheses, Mixture
+from predictors.device_prior import ALONE, ALONE_BLUR, BLUR, DevicePrior, propose
+from predictors.known_devices import KnownDevices, device_scale
+from predictors.protocol import FloatArray
+from predictors.scaling import TargetScale
+from predictors.threads import one_blas_thread
+
+CHUNK_ROWS = 1024  # rows predicted at once: bounds memory
+LEAST_ROWS_FOR_SPREAD = 3  # below, the spread of y is taken from the sources
+
+
+@dataclass(frozen=True)
+class NewDevice:
+    """The mixture given the measurements, in the units of the user.
+
+    Attributes:
+        known: The sources.
+        scale: How y becomes u.
+        rows: (n, d) measured.
+        u: (n,) their targets.
+        seen: The rows as the kernels see them.
+        mixture: See ``device_mixture``.
+    """
+
+    known: KnownDevices
+    scale: TargetScale
+    rows: FloatArray
+    u: FloatArray
+    seen: Described
+    mixture: Mixture
+    kind = "mixture"
+
+    @classmethod
+    def learn(
+        cls,
+        known: KnownDevices,
+        rows: FloatArray,  # (n, d)
+        y: FloatArray,  # (n,)
+        rng: np.random.RandomState,
+    ) -> "NewDevice":
+        """Draw hypotheses and weigh them; one row is enough."""
+        scale = _scale(known, y)
+        u, unit = scale.apply(y), known.kernels.variance
+        with one_blas_thread():
+            seen = known.describe(rows)
+            kernels = known.kernels(seen, seen)
+            residuals = _differences(u, seen)
+            residuals = residuals - residuals.mean(axis=0)
+            own = float(u.var()) if len(u) >= LEAST_ROWS_FOR_SPREAD else 0.0
+            level = LEVEL * max(unit, own)
+            related = propose(
+                DevicePrior(known.examples, BLUR), False, unit, kernels, residuals, level, rng
+            )
+            alone = propose(
+                DevicePrior(ALONE[None], ALONE_BLUR),
+                True,
+                own if own > 0 else unit,
+                kernels,
+                residuals,
+                level,
+                rng,
+            )
+            mixture = device_mixture.condition(
+                related.and_also(alone), kernels, _differences(u, seen), level
+            )
+        return cls(known, scale, rows, u, seen, mixture)
+
+    @property
+    def training_error(self) -> float:
+        """RMSE of each measurement given the others; of one, the deviation expected."""
+        if len(self.u) == 1:
+            hypotheses = self.mixture.hypotheses
+            variance = hypotheses.variances.sum(axis=1) + hypotheses.noise
+            error = np.sqrt(variance @ self.mixture.weights.sum(axis=1))
+        else:
+            error = np.sqrt(np.mean(device_mixture.leave_one_out(self.mixture) ** 2))
+        return float(self.scale.scale * error)
+
+    def predict(
+        self, rows: FloatArray, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Median of y for each row, and its standard deviation if asked."""
+        if return_std:
+            mean, std = self._mean_and_std(rows)
+            return self.scale.median(mean), self.scale.std(mean, std)
+        mean = np.empty(len(rows))
+        for part in _chunks(len(rows)):
+            with one_blas_thread():
+                new = self.known.describe(rows[part])
+                cross = self.known.kernels(new, self.seen)
+                mean[part] = device_mixture.predict_mean(self.mixture, cross, _bases(new))
+        return self.scale.median(mean)
+
+    def predict_interval(self, rows: FloatArray, coverage: float) -> tuple[FloatArray, FloatArray]:
+        """Central interval of a new measurement of each row."""
+        return self.scale.interval(*self._mean_and_std(rows), coverage)
+
+    def _mean_and_std(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
+        mean, std = np.empty(len(rows)), np.empty(len(rows))
+        for part in _chunks(len(rows)):
+            with one_blas_thread():
+                new = self.known.describe(rows[part])
+                mean[part], std[part] = device_mixture.predict(
+                    self.mixture,
+                    self.known.kernels(new, self.seen),
+                    self.known.kernels.diagonal(new),
+                    _bases(new),
+                )
+        return mean, std
+
+    def to_state(self) -> dict[str, Any]:
+        """Measurements and hypotheses; the known devices are kept elsewhere."""
+        hypotheses = self.mixture.hypotheses
+        return {
+            "scale": self.scale.to_state(),
+            "rows": self.rows.tolist(),
+            "u": self.u.tolist(),
+            "level_variance": self.mixture.level_variance,
+            "variances": hypotheses.variances.tolist(),
+            "noise": hypotheses.noise.tolist(),
+            "weights": self.mixture.weights.tolist(),
+        }
+
+    @classmethod
+    def from_state(cls, known: KnownDevices, state: dict[str, Any]) -> "NewDevice":
+        """Inverse of ``to_state``; covariances are inverted again, by the same code."""
+        rows, u = np.array(state["rows"], float), np.array(state["u"], float)
+        variances, weights = (np.array(state[name], float) for name in ("variances", "weights"))
+        noise = np.array(state["noise"], float)
+        with one_blas_thread():
+            seen = known.describe(rows)
+            mixture = device_mixture.restore(
+                Hypotheses(variances, noise, np.zeros_like(weights)),
+                weights,
+                known.kernels(seen, seen),
+                _differences(u, seen),
+                float(state["level_variance"]),
+            )
+        return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, mixture)
+
+
+def _chunks(n_rows: int) -> list[slice]:
+    return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
+
+
+def _bases(rows: Described) -> FloatArray:  # (n, s + 1)
+    return np.hstack([rows.g, np.zeros((len(rows.g), 1))])
+
+
+def _differences(u: FloatArray, seen: Described) -> FloatArray:  # (n, s + 1)
+    return np.asarray(u[:, None] - _bases(seen))
+
+
+def _scale(known: KnownDevices, y: FloatArray) -> TargetScale:
+    """How y becomes u: by its own spread, or of one or two rows by the sources' relative one."""
+    scale = device_scale(y, log=known.log)
+    if known.log or len(y) >= LEAST_ROWS_FOR_SPREAD:
+        return scale
+    relative = [s.scale / abs(s.centre) for s in known.scales if s.centre != 0]
+    if not relative or scale.centre == 0:
+        return scale
+    return TargetScale(False, scale.centre, float(np.median(relative)) * abs(scale.centre))

@@ -1,0 +1,98 @@
+"""Predicted against measured, as a picture: in the terminal and as an HTML page."""
+
+from os import PathLike
+
+import numpy as np
+
+from predictors.errors import PredictorError, TableError
+from predictors.protocol import FloatArray
+
+COLUMNS, LINES = 60, 20  # characters of the plot in the terminal
+
+
+def parity_text(truth: FloatArray, predicted: FloatArray) -> str:
+    """A plot of characters: measured to the right, predicted upwards, both alike.
+
+    The diagonal is dotted; a digit is the number of rows at a place, + more than
+    nine. The axes are logarithmic if all values are positive.
+    """
+    values = np.concatenate([truth, predicted])
+    if logarithmic := bool((values > 0).all()):
+        truth, predicted, values = np.log(truth), np.log(predicted), np.log(values)
+    low, high = float(values.min()), float(values.max())
+    unit = (high - low) or 1.0
+
+    def place(numbers: FloatArray, cells: int) -> np.ndarray:
+        return np.minimum(((numbers - low) / unit * cells).astype(int), cells - 1)
+
+    counts = np.zeros((LINES, COLUMNS), int)
+    np.add.at(counts, (place(predicted, LINES), place(truth, COLUMNS)), 1)
+    drawn = []
+    for line in range(LINES - 1, -1, -1):
+        cells = [
+            _mark(count) if count else "." if column * LINES // COLUMNS == line else " "
+            for column, count in enumerate(counts[line])
+        ]
+        drawn.append(("  |" + "".join(cells)).rstrip())
+    ends = [float(np.exp(end)) if logarithmic else end for end in (low, high)]
+    left, right = (f"{end:.4g}" for end in ends)
+    drawn.append("  +" + "-" * COLUMNS)
+    drawn.append(f"   {left}{right:>{COLUMNS - len(left)}}")
+    scale = "logarithmic, " if logarithmic else ""
+    drawn.append(f"   measured (right) and predicted (up), {scale}{left} to {right} on both")
+    return "\n".join(drawn)
+
+
+def write_parity_page(
+    path: str | PathLike[str],
+    truth: FloatArray,
+    predicted: FloatArray,
+    bounds: tuple[FloatArray, FloatArray],
+    *,
+    title: str,
+) -> None:
+    """Write an HTML page with each row, its 90% interval and the diagonal.
+
+    Raises:
+        PredictorError: plotly is not installed.
+        TableError: The file cannot be written.
+    """
+    try:
+        import plotly.graph_objects as go
+    except ImportError as error:
+        raise PredictorError(
+            "the parity page needs plotly: pip install plotly, or leave --plot out"
+        ) from error
+    lower, upper = bounds
+    ends = [float(min(truth.min(), lower.min())), float(max(truth.max(), upper.max()))]
+    kind = "log" if ends[0] > 0 else "linear"
+    figure = go.Figure(
+        [
+            go.Scatter(x=ends, y=ends, mode="lines", line={"dash": "dot"}, name="equal"),
+            go.Scatter(
+                x=truth,
+                y=predicted,
+                mode="markers",
+                name="rows, with 90% intervals",
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": upper - predicted,
+                    "arrayminus": predicted - lower,
+                    "thickness": 0.6,
+                },
+            ),
+        ]
+    )
+    figure.update_layout(title=title, template="plotly_white")
+    figure.update_xaxes(title="measured", type=kind)
+    figure.update_yaxes(title="predicted", type=kind)
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(figure.to_html(include_plotlyjs=True))
+    except OSError as error:
+        raise TableError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _mark(count: int) -> str:
+    return str(count) if count < 10 else "+"

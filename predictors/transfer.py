@@ -1,0 +1,278 @@
+"""A predictor for a new device, from tables of known devices and a few measurements."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags, check_random_state
+
+from predictors.candidates import FromScratch, learn_best
+from predictors.column_range import ColumnRange, rows_outside
+from predictors.document import plain_params, save
+from predictors.errors import InputError
+from predictors.gp import GPPredictor
+from predictors.inputs import check_new_rows, check_training_rows
+from predictors.known_devices import KnownDevices
+from predictors.new_device import NewDevice
+from predictors.protocol import BoolArray, FloatArray
+from predictors.suggest import choose
+from predictors.threads import one_blas_thread
+
+
+class TransferPredictor(RegressorMixin, BaseEstimator):
+    """Latency on a new device from known devices and as little as one measurement.
+
+    Each known device gets a model of its own (``source_model``), so devices need
+    not have measured the same architectures. The new device is taken to be one of
+    them plus a deviation, a Gaussian process; how large deviations are, and in
+    what they consist, is learned by taking each known device for new
+    (``device_prior``). Predictions average over the known devices, the sizes of the
+    deviation and the case that no device tells anything, each as likely as the
+    measurements make it (``device_mixture``). Where a GPPredictor of the measurements
+    alone foretells each of them from the others much better, it is taken instead
+    (``candidates``). So devices that have nothing in common with the new one do no harm.
+
+    From 60 measurements on, the mixture competes on held-out rows with predictors
+    fitted to the measurements alone, with and without what the known devices say
+    as further columns; the best is kept. Without known devices it is a GPPredictor.
+
+    The standard deviation is that of a new measurement, noise included.
+
+    Args:
+        log_target: Model log(y), as latencies ask for: devices differ by factors,
+            and so do errors. ``predict`` then returns the median. y must be positive.
+        random_state: Seed of subsets, draws and folds.
+
+    Raises:
+        InputError: A cell is NaN or infinite, ``log_target`` and y <= 0, or tables
+            do not fit each other; the message names the device.
+
+    Example:
+        >>> import numpy as np
+        >>> X = np.array([[1.0], [2.0], [4.0], [6.0], [8.0], [9.0]])
+        >>> known = {"a": (X, 10 + 2 * X[:, 0]), "b": (X, 5 + X[:, 0])}
+        >>> model = TransferPredictor().fit_sources(known)
+        >>> model.suggest(X, 2).shape
+        (2,)
+        >>> model = model.fit([[2.0], [8.0]], [21.0, 39.0])
+        >>> float(model.predict([[5.0]])[0].round())
+        30.0
+    """
+
+    kind = "transfer"
+    n_features_in_: int
+    n_rows_: int
+    column_names_: tuple[str, ...]
+    column_range_: ColumnRange | None
+    target_name_: str | None
+    training_error_: float
+
+    def __init__(
+        self,
+        *,
+        log_target: bool = True,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.log_target = log_target
+        self.random_state = random_state
+
+    def fit_sources(self, sources: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Self:
+        """Learn from the tables of known devices; measurements fitted before are forgotten.
+
+        Args:
+            sources: For each device its rows X, (n, columns), and latencies y, (n,).
+                All have the same columns; the rows may differ.
+
+        Raises:
+            InputError: No device, a table of fewer than two rows, a bad cell, or
+                columns that differ between devices.
+        """
+        if not isinstance(sources, Mapping) or not sources:
+            raise InputError(
+                "fit_sources needs at least one device, as {name: (X, y)}; "
+                "without known devices call fit alone"
+            )
+        tables: dict[str, tuple[FloatArray, FloatArray]] = {}
+        columns: tuple[str, ...] = ()
+        for name, table in sources.items():
+            found = self._checked_source(str(name), table)
+            if columns and len(found[0]) != len(columns):
+                raise InputError(
+                    f"source {str(name)!r} has {len(found[0])} columns; "
+                    f"{next(iter(tables))!r} has {len(columns)}. Give every device the same columns"
+                )
+            if columns:
+                _refuse_other_names(
+                    f"source {str(name)!r} has", found[0], f"{next(iter(tables))!r} has", columns
+                )
+            columns, tables[str(name)] = found
+        rng = check_random_state(self.random_state)
+        self.known_ = KnownDevices.learn(tables, columns, log=self.log_target, rng=rng)
+        if hasattr(self, "model_"):
+            del self.model_
+        return self
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Learn the new device from X, (rows, columns), and y, (rows,).
+
+        One row is enough after ``fit_sources``; two without.
+        """
+        known = self._known()
+        rows, targets = check_training_rows(self, X, y, least_rows=2 if known is None else 1)
+        rng = check_random_state(self.random_state)
+        if known is None:
+            alone = GPPredictor(log_target=self.log_target, random_state=rng)
+            self.model_: NewDevice | FromScratch = FromScratch(alone.fit(rows, targets), None, rows)
+        else:
+            self._refuse_other_columns(known, rows.shape[1])
+            if hasattr(self, "feature_names_in_") and known.named:
+                _refuse_other_names(
+                    "X has", self.column_names_, "the known devices have", known.columns
+                )
+            self.column_range_ = ColumnRange.of(
+                np.vstack([rows, known.column_range.lowest, known.column_range.highest])
+            )
+            self.model_ = learn_best(known, rows, targets, rng)
+        self.training_error_ = self.model_.training_error
+        return self
+
+    def suggest(self, X_pool: ArrayLike, k: int) -> np.ndarray:
+        """Indices of the k rows of X_pool most worth measuring, the best first.
+
+        Before ``fit`` they are the ones to begin with; after it, those to measure
+        next. They lower the expected error over the pool as a whole
+        (``predictors.suggest``), so outliers come last.
+
+        Raises:
+            InputError: k is not between 1 and the rows of the pool, or a bad cell.
+        """
+        checker = GPPredictor()
+        pool, _ = check_training_rows(checker, X_pool, np.zeros(np.shape(X_pool)[:1]), least_rows=1)
+        if not 1 <= k <= len(pool):
+            raise InputError(f"k must lie between 1 and the {len(pool)} rows of X_pool; got {k}")
+        known = self._known()
+        model = getattr(self, "model_", None)
+        if known is not None:
+            self._refuse_other_columns(known, pool.shape[1])
+        elif model is not None and pool.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X_pool has {pool.shape[1]} columns; the predictor was fitted on "
+                f"{self.n_features_in_}"
+            )
+        rng = check_random_state(self.random_state)
+        measured = np.empty((0, pool.shape[1])) if model is None else model.rows
+        device = model if isinstance(model, NewDevice) else None
+        with one_blas_thread():
+            return choose(known, device, measured, pool, k, rng)
+
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
+    @overload
+    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    @overload
+    def predict(
+        self, X: ArrayLike, return_std: bool
+    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
+
+    def predict(
+        self, X: ArrayLike, return_std: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Median of y for each row of X, and its standard deviation if asked.
+
+        Returns:
+            (rows,) in the unit of y, or a pair of such arrays.
+        """
+        rows = check_new_rows(self, X)
+        return self.model_.predict(rows, return_std)
+
+    def predict_interval(
+        self, X: ArrayLike, coverage: float = 0.9
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper bound, both (rows,), for a new measurement of each row."""
+        rows = check_new_rows(self, X)
+        return self.model_.predict_interval(rows, coverage)
+
+    def is_outside(self, X: ArrayLike) -> BoolArray:
+        """Whether each row has a value outside the range of all tables, (rows,)."""
+        return rows_outside(self, check_new_rows(self, X))
+
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        columns: list[str] | tuple[str, ...] | None = None,
+        target: str | None = None,
+    ) -> None:
+        """Write as JSON, known devices included; see ``predictors.save``."""
+        save(self, path, columns=columns, target=target)
+
+    def to_state(self) -> dict[str, Any]:
+        """Everything learned, as values that JSON can hold."""
+        known = self._known()
+        return {
+            "params": plain_params(self),
+            "n_columns": self.n_features_in_,
+            "known": None if known is None else known.to_state(),
+            "model": {"kind": self.model_.kind, **self.model_.to_state()},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """Inverse of ``to_state``."""
+        predictor = cls(**state["params"])
+        known = None
+        if state["known"] is not None:
+            known = predictor.known_ = KnownDevices.from_state(state["known"])
+        model = dict(state["model"])
+        kinds: dict[str, Any] = {kind.kind: kind for kind in (NewDevice, FromScratch)}
+        kind = kinds[model.pop("kind")]
+        predictor.n_features_in_ = int(state["n_columns"])
+        predictor.model_ = kind.from_state(known, model)
+        return predictor
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = bool(self.log_target)
+        return tags
+
+    def _known(self) -> KnownDevices | None:
+        known: KnownDevices | None = getattr(self, "known_", None)
+        if known is not None and known.log != self.log_target:
+            raise InputError(
+                f"fit_sources was called with log_target={known.log}, and log_target is now "
+                f"{self.log_target}. Call fit_sources again"
+            )
+        return known
+
+    def _checked_source(self, name: str, table: Any) -> tuple[tuple[str, ...], Any]:
+        checker = GPPredictor(log_target=self.log_target)
+        try:
+            X, y = table
+            rows, targets = check_training_rows(checker, X, y)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"source {name!r}: {error}") from error
+        return checker.column_names_, (rows, targets)
+
+    def _refuse_other_columns(self, known: KnownDevices, n_columns: int) -> None:
+        if n_columns != len(known.columns):
+            raise InputError(
+                f"X has {n_columns} columns; the known devices have {len(known.columns)}. "
+                "Give every device the same columns"
+            )
+
+
+def _refuse_other_names(
+    ours: str, names: tuple[str, ...], theirs: str, expected: tuple[str, ...]
+) -> None:
+    for name, other in zip(names, expected, strict=True):
+        if name != other:
+            raise InputError(
+                f"{ours} a column {name!r} where {theirs} {other!r}. "
+                "Give every device the same columns"
+            )

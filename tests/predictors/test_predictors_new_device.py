@@ -1,0 +1,160 @@
+"""The commands for a new device: suggest, adapt, and score what came of it."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from predictors import LatencyRow, append_row, load, read_architectures
+from predictors.__main__ import main
+
+SHAPES = [(layers, width, act) for layers in (2, 4, 8, 12) for width in (64, 128, 256)
+          for act in ("gelu", "relu")]  # fmt: skip
+# ms for each layer, for each layer and 64 columns, and for gelu relative to relu
+DEVICES = {"a": (0.1, 0.02, 1.5), "b": (0.02, 0.1, 1.1), "new": (0.05, 0.06, 1.3)}
+
+
+def latency(device, layers, width, act):
+    per_layer, per_width, gelu = DEVICES[device]
+    return layers * (per_layer + per_width * width / 64) * (gelu if act == "gelu" else 1.0) + 0.05
+
+
+def write(path, device, shapes, *, batch=1):
+    for layers, width, act in shapes:
+        append_row(
+            path,
+            LatencyRow(
+                {"layers": layers, "width": width, "act": act}, device, "x", batch, 128, "float32",
+                latency_ms=batch * latency(device, layers, width, act), statistic="median",
+            ),
+        )  # fmt: skip
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    return [write(folder / f"{name}.csv", name, SHAPES) for name in ("a", "b")]
+
+
+@pytest.fixture(scope="module")
+def suggested(sources, tmp_path_factory):
+    out = tmp_path_factory.mktemp("suggested") / "to_measure.csv"
+    assert main(["suggest", "--sources", *sources, "-k", "5", "--out", str(out)]) == 0
+    return out
+
+
+def shapes_in(path):
+    return [(row["layers"], row["width"], row["act"]) for row in read_architectures(path)]
+
+
+@pytest.fixture(scope="module")
+def measured(suggested, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("new") / "new.csv", "new", shapes_in(suggested))
+
+
+@pytest.fixture(scope="module")
+def adapted(sources, measured, tmp_path_factory):
+    out = tmp_path_factory.mktemp("adapted") / "new.json"
+    arguments = ["--sources", *sources, "--measurements", measured, "--out", str(out)]
+    assert main(["adapt", *arguments]) == 0
+    return out
+
+
+def test_suggest_writes_distinct_members_of_the_sources(suggested):
+    shapes = shapes_in(suggested)
+    assert len(set(shapes)) == 5 and set(shapes) <= set(SHAPES)
+    assert {act for _, _, act in shapes} == {"gelu", "relu"}  # one of them tells nothing of both
+
+
+def test_suggest_chooses_from_a_pool(sources, tmp_path, capsys):
+    pool = tmp_path / "pool.csv"
+    pool.write_text("id,width,layers,act\ns1,96,6,relu\ns2,96,6,gelu\ns3,96,6,relu\n")
+    out = tmp_path / "o.csv"
+    arguments = ["--sources", *sources, "--pool", str(pool), "-k", "2", "--out", str(out)]
+    assert main(["suggest", *arguments]) == 0
+    assert set(shapes_in(out)) == {(6, 96, "relu"), (6, 96, "gelu")}
+    printed = capsys.readouterr().out
+    assert "2 known devices:\n  a, batch 1 x 128, float32: 24 rows" in printed
+    assert "2 of 2 architectures written" in printed
+
+
+def test_suggest_goes_on_from_measurements(sources, measured, suggested, tmp_path):
+    out = tmp_path / "more.csv"
+    arguments = ["--sources", *sources, "--measurements", measured, "-k", "19", "--out", str(out)]
+    assert main(["suggest", *arguments]) == 0
+    assert set(shapes_in(out)) == set(SHAPES) - set(shapes_in(suggested))
+
+
+def test_adapted_predictor_knows_the_device(adapted, tmp_path, capsys):
+    """Five measurements fix the three numbers of a device; the sources are off by 40 to 300%."""
+    model = load(adapted)
+    assert model.kind == "transfer" and model.target_name_ == "new" and model.n_rows_ == 5
+    assert model.column_names_ == ("layers", "width", "act=gelu", "act=relu")
+    held_out = write(tmp_path / "held.csv", "new", SHAPES)
+    page = tmp_path / "parity.html"
+    assert main(["score", str(adapted), held_out, "--plot", str(page)]) == 0
+    printed = capsys.readouterr().out
+    mape = float(next(line for line in printed.splitlines() if "MAPE" in line).split()[1][:-1])
+    assert mape < 10
+    assert "measured (right) and predicted (up), logarithmic" in printed
+    assert "Plotly.newPlot" in page.read_text()
+
+
+def test_predict_says_what_is_extrapolated(adapted, tmp_path, capsys):
+    architectures = tmp_path / "a.csv"
+    architectures.write_text("layers,width,act\n4,64,relu\n48,64,relu\n")
+    assert main(["predict", str(adapted), str(architectures)]) == 0
+    printed = capsys.readouterr()
+    assert len(list(csv.DictReader(printed.out.splitlines()))) == 2
+    assert "note: 1 of 2 rows lie outside the range" in printed.err and "layers = 48" in printed.err
+
+
+def test_each_workload_of_a_table_is_a_device(sources, tmp_path, capsys):
+    two = write(tmp_path / "two.csv", "new", SHAPES[:6])
+    write(tmp_path / "two.csv", "new", SHAPES[:6], batch=8)
+    out = str(tmp_path / "o.json")
+    arguments = ["adapt", "--sources", *sources, "--measurements", two, "--out", out]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "batch 1 x 128 float32 and batch 8 x 128 float32" in error and "--batch-size" in error
+    assert main([*arguments, "--batch-size", "8"]) == 0
+    assert "new device: new, batch 8 x 128, float32, 6 measurements" in capsys.readouterr().out
+    assert main(["score", out, two]) == 2
+    assert "the predictor knows one workload" in capsys.readouterr().err
+    assert main(["score", out, two, "--batch-size", "8"]) == 0
+    large = load(out).predict([[2, 64, 1, 0]])
+    np.testing.assert_allclose(large, 8 * latency("new", 2, 64, "gelu"), rtol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["suggest", "--sources", "{a}", "{b}", "-k", "25", "--out", "{o}"], "1 and the 24"),
+        (["suggest", "--sources", "{a}", "-k", "0", "--out", "{o}"], "between 1 and the 24"),
+        (["suggest", "--sources", "{a}", "--pool", "{bad}", "--out", "{o}"], "no field 'act'"),
+        (["suggest", "--sources", "{a}", "-k", "2", "--out", "{o}/x.csv"], "cannot write"),
+        (["suggest", "--sources", "{a}", "{a}", "--out", "{o}"], "both hold a, batch 1"),
+        (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "sources hold a,"),
+        (["adapt", "--sources", "{a}", "--measurements", "{bad}", "--out", "{o}"], "not a latency"),
+        (
+            ["adapt", "--sources", "{a}", "--measurements", "{b}", "--out", "{o}",
+             "--dtype", "int8"],
+            "no row with dtype int8; it holds batch 1 x 128 float32",
+        ),
+        (["adapt", "--sources", "{a}", "--measurements", "{b}", "--out", "{o}/x"], "cannot write"),
+        (["score", "{new}", "{b}", "--plot", "{o}/x.html"], "cannot write"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_message_and_code_2(
+    arguments, message, sources, adapted, tmp_path, capsys
+):  # fmt: skip
+    (tmp_path / "bad.csv").write_text("layers,width\n2,64\n4,64\n")
+    places = {
+        "a": sources[0], "b": sources[1], "bad": tmp_path / "bad.csv", "new": adapted,
+        "o": tmp_path / "out",
+    }  # fmt: skip
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and message in printed.err, printed.err
+    assert not (tmp_path / "out").exists()

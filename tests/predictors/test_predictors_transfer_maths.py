@@ -1,0 +1,236 @@
+"""The mathematics under ``TransferPredictor``, against closed forms and brute force."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal, norm
+from sklearn.linear_model import Ridge
+
+from predictors import device_mixture
+from predictors.device_kernels import KERNELS, PROFILE_RANGE, Described, DeviceKernels
+from predictors.device_mixture import Hypotheses
+from predictors.device_prior import TYPICAL, DevicePrior, explain, propose
+from predictors.scaling import InputScale
+from predictors.source_model import PENALTIES, Additive, SourceModel, fit_source
+
+N_KERNELS = len(KERNELS)
+
+
+def described(n, seed, d=4, s=3):
+    rng = np.random.default_rng(seed)
+    return Described(rng.normal(size=(n, d)), rng.normal(size=(n, s)))
+
+
+def kernels(d=4, s=3):
+    rng = np.random.default_rng(9)
+    return DeviceKernels(
+        InputScale(np.zeros(d), np.ones(d)),
+        rng.normal(size=(d, s)),
+        rng.uniform(-1, 1, size=(d, s)),
+        rng.uniform(0.5, 2, size=s),
+        described(40, 8, d, s),
+    )
+
+
+def hypotheses(n_bases=2):
+    rng = np.random.default_rng(3)
+    log_prior = np.log(rng.dirichlet(np.ones(3 * n_bases)).reshape(3, n_bases))
+    return Hypotheses(
+        rng.uniform(0.1, 1, size=(3, N_KERNELS)), np.array([0.1, 0.3, 1.0]), log_prior
+    )
+
+
+def test_kernels_are_covariances_of_unit_size():
+    k, rows = kernels(), described(30, 1)
+    for covariance in k(rows, rows):
+        np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+        assert np.linalg.eigvalsh(covariance).min() > -1e-9
+    np.testing.assert_allclose(
+        k.diagonal(rows), np.einsum("cnn->cn", k(rows, rows)), rtol=1e-9, atol=1e-12
+    )
+    np.testing.assert_allclose(k.diagonal(k.reference).mean(axis=1), 1.0)
+
+
+def test_profile_kernel_by_its_definition():
+    k, a, b = kernels(), described(2, 1), described(3, 2)
+    expected = np.zeros((2, 3))
+    for j, wj in enumerate(k.profiles):
+        for i, wi in enumerate(k.profiles):
+            sizes = np.linalg.norm(wj) * np.linalg.norm(wi)
+            apart = np.linalg.norm(wj / np.linalg.norm(wj) - wi / np.linalg.norm(wi))
+            q = sizes * np.exp(-(apart**2) / (2 * PROFILE_RANGE**2))
+            expected += q * np.outer(a.x[:, j], b.x[:, i])
+    ratio = k(a, b)[KERNELS.index("profile")] / expected
+    np.testing.assert_allclose(ratio, ratio[0, 0])
+
+
+def test_a_source_that_was_never_known_has_no_part():
+    """The kernels without source 1 are those of the two other sources' columns."""
+    k = kernels()
+    kept = np.array([True, False, True])
+    fewer, rows = k.only(kept), described(6, 1)
+    seen = Described(rows.x, rows.g[:, kept])
+    other = DeviceKernels(
+        k.input_scale,
+        k.profiles[:, kept],
+        k.relevance[:, kept],
+        k.spreads[kept],
+        Described(k.reference.x, k.reference.g[:, kept]),
+    )
+    np.testing.assert_array_equal(fewer(seen, seen), other(seen, seen))
+    assert fewer.variance == pytest.approx(np.mean(k.spreads[kept] ** 2))
+
+
+def test_mixture_by_brute_force():
+    """Each hypothesis and base by the textbook formulas; the mean and variance of them all."""
+    k, seen, new = kernels(), described(7, 1), described(5, 2)
+    h, level = hypotheses(), 4.0
+    rng = np.random.default_rng(0)
+    differences, bases = rng.normal(size=(7, 2)), rng.normal(size=(5, 2))
+    mixture = device_mixture.condition(h, k(seen, seen), differences, level)
+    mean, std = device_mixture.predict(mixture, k(new, seen), k.diagonal(new), bases)
+
+    weights, means, variances = [], [], []
+    for i in range(3):
+        for b in range(2):
+            inside = np.tensordot(h.variances[i], k(seen, seen), axes=1) + level
+            inside += h.noise[i] * np.eye(7)
+            cross = np.tensordot(h.variances[i], k(new, seen), axes=1) + level
+            own = np.tensordot(h.variances[i], k(new, new), axes=1) + level
+            r = differences[:, b] - differences[:, b].mean()
+            likely = multivariate_normal(np.zeros(7), inside).logpdf(r)
+            weights.append(np.exp(likely + h.log_prior[i, b]))
+            means.append(
+                bases[:, b] + differences[:, b].mean() + cross @ np.linalg.solve(inside, r)
+            )
+            left = own - cross @ np.linalg.solve(inside, cross.T)
+            variances.append(np.diag(left) + h.noise[i])
+    weights = np.array(weights) / np.sum(weights)
+    expected = weights @ np.array(means)
+    spread = weights @ (np.array(variances) + (np.array(means) - expected) ** 2)
+    np.testing.assert_allclose(mean, expected, rtol=1e-9)
+    np.testing.assert_allclose(std, np.sqrt(spread), rtol=1e-9)
+    np.testing.assert_allclose(
+        device_mixture.predict_mean(mixture, k(new, seen), bases), expected, rtol=1e-9
+    )
+
+
+def test_leave_one_out_by_leaving_one_out():
+    """One hypothesis, so its weight is one; the level is as good as free."""
+    k, seen = kernels(), described(6, 1)
+    one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.2]), np.zeros((1, 1)))
+    u = np.random.default_rng(0).normal(size=(6, 1))
+    found = device_mixture.leave_one_out(device_mixture.condition(one, k(seen, seen), u, 1e4))
+    for left in range(6):
+        kept = np.arange(6) != left
+        rows = Described(seen.x[kept], seen.g[kept])
+        last = Described(seen.x[[left]], seen.g[[left]])
+        mixture = device_mixture.condition(one, k(rows, rows), u[kept], 1e4)
+        mean = device_mixture.predict_mean(mixture, k(last, rows), np.zeros((1, 1)))
+        # 1e-3: a level of variance 1e4 is not quite free
+        assert found[left] == pytest.approx(u[left, 0] - mean[0], abs=1e-3)
+
+
+def test_negligible_hypotheses_are_dropped():
+    k, seen = kernels(), described(5, 1)
+    h = hypotheses()
+    h = Hypotheses(h.variances, h.noise, h.log_prior + np.array([[0.0], [-40.0], [0.0]]))
+    mixture = device_mixture.condition(h, k(seen, seen), np.ones((5, 2)), 1.0)
+    assert len(mixture.weights) == 2 and mixture.weights.sum() == pytest.approx(1)
+
+
+def test_weights_of_another_shape_are_refused():
+    k, seen = kernels(), described(5, 1)
+    with pytest.raises(ValueError, match="3 hypotheses and 2 bases do not fit weights"):
+        device_mixture.restore(hypotheses(), np.ones((1, 2)), k(seen, seen), np.ones((5, 2)), 1.0)
+
+
+def test_prior_density_is_that_of_a_mixture():
+    prior = DevicePrior(np.array([[0.0], [3.0]]), 0.7)
+    t = np.array([[-1.0], [0.5], [2.0]])
+    oracle = 0.5 * norm(0, 0.7).pdf(t[:, 0]) + 0.5 * norm(3, 0.7).pdf(t[:, 0])
+    np.testing.assert_allclose(np.exp(prior.log_density(t)), oracle)
+    drawn = prior.draw(4000, np.random.RandomState(0))
+    # a mean of 1.5, known to 1.7 / sqrt(4000) = 0.03
+    assert drawn.mean() == pytest.approx(1.5, abs=0.12)
+
+
+def test_better_draws_estimate_the_same_evidence():
+    """The evidence from draws that were adapted, and from many more of the prior.
+
+    30 rows that all but determine some variances, so the prior's 400 draws are too
+    few to be left alone; the two logarithms agree within a tenth or two.
+    """
+    k, seen = kernels(), described(30, 1)
+    covariance = k(seen, seen)
+    rng = np.random.default_rng(5)
+    true = np.tensordot(np.exp(TYPICAL[:-1]), covariance, axes=1) + np.exp(-6.0) * np.eye(30)
+    u = np.linalg.cholesky(true) @ rng.normal(size=30)
+    residuals = np.column_stack([u - u.mean(), u - u.mean()])
+    prior = DevicePrior(TYPICAL[None], 1.5)
+
+    def evidence(h):
+        score = device_mixture.log_evidence(h, covariance, residuals, 25.0)[0] + h.log_prior
+        return np.logaddexp.reduce(score, axis=None)
+
+    adapted = propose(prior, False, 1.0, covariance, residuals, 25.0, np.random.RandomState(0))
+    t = prior.draw(5000, np.random.RandomState(1))
+    share = np.log(0.95 / 2 / len(t))
+    plain = Hypotheses(np.exp(t[:, :-1]), np.exp(t[:, -1]), np.full((len(t), 2), share))
+    assert evidence(adapted) == pytest.approx(evidence(plain), abs=0.5)
+
+
+def test_explaining_a_source_finds_what_it_is_made_of():
+    """Rows drawn from the prior with one large and otherwise small variances."""
+    k, rows = kernels(), described(200, 1)
+    t = np.full(N_KERNELS + 1, -7.0)
+    t[KERNELS.index("smooth")], t[-1] = 0.0, -3.0
+    covariance = k.variance * np.tensordot(np.exp(t[:-1]), k(rows, rows), axes=1)
+    covariance += k.variance * np.exp(-3.0) * np.eye(200)
+    u = rows.g[:, 0] + np.linalg.cholesky(covariance) @ np.random.default_rng(0).normal(size=200)
+    found = explain(k, rows, u)
+    assert KERNELS[found[:-1].argmax()] == "smooth"
+    # 200 rows tell a variance to about 1 / sqrt(100), and the kernel's parts overlap
+    assert found[KERNELS.index("smooth")] == pytest.approx(0.0, abs=0.7)
+    assert found[-1] == pytest.approx(-3.0, abs=0.5)
+
+
+def test_additive_is_the_ridge_of_least_generalised_error():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 6)) * [1, 2, 3, 1, 1, 1] + 5
+    u = X @ [1, 0.5, 0, 0, 0, 0.2] + 0.5 * rng.normal(size=40)
+    x = (X - X.mean(axis=0)) / X.std(axis=0)
+
+    def score(penalty):
+        hat = x @ np.linalg.solve(x.T @ x + penalty * np.eye(6), x.T) + 1 / 40
+        return np.mean((u - hat @ u) ** 2) / (1 - np.trace(hat) / 40) ** 2
+
+    oracle = Ridge(alpha=min(PENALTIES, key=score)).fit(x, u)
+    np.testing.assert_allclose(Additive.fit(X, u).predict(X), oracle.predict(x), rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["additive", "trees", "process"])
+def test_each_kind_of_source_gets_its_kind_of_model(kind):
+    """Sums, products of steps, and waves; the model survives JSON."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(400, 4))
+    u = {
+        "additive": X @ [1.0, 2.0, 3.0, 4.0],
+        "trees": (X[:, 0] > 0.5) * (X[:, 1] > 0.3) + (X[:, 2] > 0.2) * (X[:, 3] > 0.6) + 0.0,
+        "process": np.sin(3 * X[:, 0]) * np.cos(3 * X[:, 1]),
+    }[kind] + 0.01 * rng.normal(size=400)
+    model = fit_source(X, u, np.random.RandomState(0))
+    assert (model.trees is not None) == (kind == "trees")
+    assert (model.process is not None) == (kind == "process")
+    assert np.std(model.predict(X) - u) < 0.1 * np.std(u)
+    back = SourceModel.from_state(json.loads(json.dumps(model.to_state())))
+    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_sources_of_few_rows(n):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(n, 3))
+    model = fit_source(X, X @ [1.0, 2.0, 3.0], np.random.RandomState(0))
+    assert np.isfinite(model.predict(X)).all() and np.isfinite(model.additive.weights).all()
