@@ -30,6 +30,10 @@ class SearchError(AutoDistillError, ValueError):
     """The search was asked or told something that it cannot use."""
 
 
+class InfeasibleError(SearchError):
+    """No architecture of the space is within the constraints."""
+
+
 class StudyError(AutoDistillError):
     """A run folder belongs to another search, or cannot be read or written."""
 
@@ -44,6 +48,10 @@ class ExportError(AutoDistillError):
 
 class TrainingError(AutoDistillError):
     """A student's training diverged or could not be run."""
+
+
+class RecipeError(AutoDistillError, ValueError):
+    """A distillation recipe does not fit the teacher or the student."""
 
 
 class ArgumentError(AutoDistillError, ValueError):

@@ -1,49 +1,37 @@
 """Ask and tell: which architectures to evaluate next.
 
 A proposal is a function of (space, history, seed) alone: nothing is remembered
-but what was told, so that a search resumes by telling its history again.
+but what was told, so that a search resumes by telling its history again, in any
+order.
 
-The first proposals fill the space. Then each objective gets a surrogate, the
-better of a Gaussian process and boosted trees by cross-validation, unless it is
-already known. NSGA-II looks for architectures with good predictions; of these,
-of the neighbours of the front so far and of random ones, the largest expected
-hypervolume improvement wins. Further proposals of one ask take the earlier ones
-as evaluated at their predicted means.
+The first proposals fill the space (``initial.py``). Then each objective gets a
+surrogate, unless it is already known (``surrogates.py``), and what promises the
+largest expected hypervolume improvement is proposed (``proposal.py``).
 
-Axes: n = architectures, m = objectives, d = encoded columns.
+Axes: n = architectures, m = objectives, d = columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from autodistill.errors import SearchError
-from autodistill.search.acquisition import expected_improvement, nondominated
-from autodistill.search.evolution import evolve
+from autodistill.errors import InfeasibleError, SearchError
+from autodistill.search.acquisition import nondominated
+from autodistill.search.ascent import spread
+from autodistill.search.described import Described, Describer, Features
+from autodistill.search.feasibility import Constraints, Quantity, SuccessModel
+from autodistill.search.initial import fill
+from autodistill.search.models import Known, KnownObjective, Model, View
+from autodistill.search.observations import Observations, Summary, members
+from autodistill.search.prior import Study, study_predictions
+from autodistill.search.proposal import SCORE_ALL, propose
+from autodistill.search.remembered import Remembered
+from autodistill.search.scorer import Beliefs
+from autodistill.search.surrogates import correct_known, fit_objective
 from autodistill.space import Architecture, SearchSpace, Value
-from predictors import CrossValidation, GPPredictor, XGBPredictor, select
 
-Features = Callable[[Sequence[Architecture]], np.ndarray]
-Prediction = tuple[np.ndarray, np.ndarray]
-Known = Callable[[Sequence[Architecture]], Prediction]
-
-POPULATION, GENERATIONS = 64, 25
-RANDOM = 512  # random architectures that each proposal is chosen among, too
-DRAWS = 256
-MIN_ROWS_FOR_CHOICE = 6  # below, cross-validation tells nothing: the process serves
-# On 8 to 60 rows as accurate as the default trees, in a quarter of the time: a proposal
-# cross-validates them anew.
-TREES = XGBPredictor(n_trees=60, learning_rate=0.2, n_repeats=2)
-
-
-@dataclass(frozen=True)
-class Surrogate:
-    """The model of one objective, and how well its rivals did."""
-
-    predictor: object
-    name: str
-    scores: Mapping[str, CrossValidation]
+FILL_POOL = 1000
 
 
 class BayesianSearch:
@@ -53,18 +41,28 @@ class BayesianSearch:
         space: What may be proposed.
         n_objectives: Columns of the values told; all are minimised.
         seed: Fixes the proposals, given the history.
-        features: Domain knowledge, ``architectures -> (n, d)`` floats, joined
-            to the encoded choices for the surrogates.
+        features: Domain knowledge, ``architectures -> (n, d)`` floats, for the
+            surrogates. By default what can be counted of encoders, where the space
+            has a family.
         known: Objectives that need no surrogate: column -> ``architectures ->
             (mean, standard deviation)``, each (n,).
-        excess: Hard limits: by how much each architecture misses them, (n,); at
-            most 0 is within. While nothing within is found, the least excess
-            is proposed.
+        quantities: What is known of architectures and is no objective: name ->
+            ``architectures -> (n,)``, or a mean and a standard deviation.
+        constraints: Hard limits: an objective's column or a quantity's name -> the
+            largest value allowed. While nothing within is known, what is likeliest
+            to be within is proposed, or what misses least.
+        excess: Hard limits of another form: by how much each architecture misses
+            them, (n,); at most 0 is within. While nothing within is found, the
+            least excess is proposed.
+        prior: Earlier studies, each its architectures and values (n, m), told of the
+            same objectives on another target or with another teacher. They serve as
+            far as the values told here agree.
         n_initial: Evaluations, failures not counted, before surrogates are used;
             until then proposals fill the space. At least 2.
 
     Raises:
-        SearchError: An argument is out of range.
+        SearchError: An argument is out of range, or a constraint is on nothing
+            that is known.
 
     Example:
         >>> space = SearchSpace({"width": [1, 2, 3, 4], "depth": [1, 2, 3]})
@@ -83,7 +81,10 @@ class BayesianSearch:
         features: Features | None = None,
         *,
         known: Mapping[int, Known] | None = None,
+        quantities: Mapping[str, Quantity] | None = None,
+        constraints: Mapping[int | str, float] | None = None,
         excess: Callable[[Sequence[Architecture]], np.ndarray] | None = None,
+        prior: Sequence[Study] = (),
         n_initial: int = 4,
     ) -> None:
         for what, value, least in (
@@ -92,238 +93,227 @@ class BayesianSearch:
             if value < least:
                 raise SearchError(f"{what} must be at least {least}; got {value}")
         self.space, self.n_objectives, self.seed = space, n_objectives, seed
-        self.features, self.known = features, dict(known or {})
-        self.excess, self.n_initial = excess, n_initial
-        if wrong := [column for column in self.known if not 0 <= column < n_objectives]:
+        if wrong := [column for column in known or {} if not 0 <= column < n_objectives]:
             raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
-        self._architectures: list[Architecture] = []
-        self._values: list[np.ndarray] = []
+        self.known = {column: KnownObjective(of, column) for column, of in (known or {}).items()}
+        self.excess, self.n_initial = excess, n_initial
+        self._remembered_excess = Remembered(self._checked_excess)
+        self.constraints = Constraints.of(constraints or {}, quantities or {}, n_objectives)
+        self._observations = Observations(space, n_objectives)
+        self._describe = Describer(space, features)
+        self._prior = [
+            study_predictions(
+                study,
+                space=space,
+                describe=self._describe,
+                n_objectives=n_objectives,
+                views=views_of,
+                seed=seed,
+            )
+            for study in prior
+        ]
 
     @property
     def is_exhausted(self) -> bool:
         """Whether every architecture of the space has been told."""
-        return len(set(self._architectures)) >= self.space.size
+        return len(self._observations) >= self.space.size
 
     def tell(
-        self, architectures: Sequence[Architecture], values: Sequence[Sequence[float]] | np.ndarray
+        self,
+        architectures: Sequence[Mapping[str, Value]],
+        values: Sequence[Sequence[float]] | np.ndarray,
+        *,
+        noise_std: Sequence[Sequence[float]] | np.ndarray | float | None = None,
+        repeats: bool = False,
     ) -> None:
         """Add evaluations, in any order; all of them, or on an error none.
+
+        An evaluation is taken as exact, unless its noise is declared, or estimated
+        from architectures that were told more than once. The value of such an
+        architecture is the mean over its repeats.
 
         Args:
             architectures: Members of the space.
             values: (n, m); a row with NaN is a failure: kept, never proposed again.
+            noise_std: Standard errors of the values, of a shape that fits theirs.
+            repeats: Whether architectures may have been told before. They may, too,
+                where ``noise_std`` is given.
 
         Raises:
             SearchError: Wrong shape, an infinite value, or an architecture that
                 the space does not hold or that was told before.
         """
-        shape = (len(architectures), self.n_objectives)
-        try:
-            rows = np.array(values, np.float64)  # a copy: the caller may change theirs
-        except (TypeError, ValueError) as error:
-            raise SearchError(f"values must be numbers of shape {shape}; {error}") from error
-        if rows.shape != shape and not (rows.size == shape[0] == 0):
-            raise SearchError(f"values must have shape {shape}; got {rows.shape}")
-        if np.isinf(rows).any():
-            raise SearchError("values must be finite, or NaN for a failure; got an infinite one")
-        members = self._members(architectures)
-        seen = set(self._architectures)
-        for member in members:
-            if member in seen:
-                raise SearchError(f"told twice: {member}; each is evaluated once")
-            seen.add(member)
-        self._architectures += members
-        self._values += list(rows)
+        self._observations.add(architectures, values, noise_std=noise_std, repeats=repeats)
 
-    def ask(self, n: int = 1, pending: Sequence[Architecture] = ()) -> list[Architecture]:
+    def ask(self, n: int = 1, pending: Sequence[Mapping[str, Value]] = ()) -> list[Architecture]:
         """Propose architectures that were never told, all different.
 
         Args:
             n: How many; fewer come only when the space is nearly exhausted.
-            pending: Proposed earlier and not yet told; not proposed again.
+            pending: Proposed earlier and not yet told; not proposed again, and
+                thought of with the values that they are likely to have.
 
         Raises:
             SearchError: ``n`` is not positive, a pending architecture is not of
                 the space, or nothing is left to propose.
+            InfeasibleError: No member of the space is within the constraints.
         """
         if n < 1:
             raise SearchError(f"n must be at least 1; got {n}")
-        taken = [*self._architectures, *self._members(pending)]
+        waiting = [a for a in members(self.space, pending) if a not in self._observations]
+        taken = [*self._observations.architectures, *waiting]
         if len(set(taken)) >= self.space.size:
             raise SearchError(f"the space is exhausted: all {self.space.size} have been proposed")
-        step = len(taken)
-        rng = np.random.default_rng([self.seed, step])
-        evaluated, values = self._evaluated()
-        if len(evaluated) < self.n_initial:
-            return self._fill(n, taken, rng)
-        return self._improve(n, taken, evaluated, values, rng)
+        if self.is_infeasible:
+            raise InfeasibleError(
+                f"no architecture of the space {self.space.name!r} is within the constraints "
+                f"{self.constraints.quantities}; raise them or give a space with other choices"
+            )
+        rng = np.random.default_rng([self.seed, len(set(taken))])
+        summary = self._in_order()
+        if len(summary.architectures) < self.n_initial:
+            return self._fill(n, taken, summary, rng)
+        return propose(
+            self._beliefs(summary),
+            min(n, self.space.size - len(set(taken))),
+            space=self.space,
+            describe=self._describe,
+            excess=self._over,
+            pending=waiting,
+            taken=set(taken),
+            rng=rng,
+        )
 
     def pareto_front(self) -> list[tuple[Architecture, np.ndarray]]:
-        """Evaluated architectures that no other dominates, failures left out."""
-        evaluated, values = self._evaluated()
-        return [(evaluated[i], values[i]) for i in nondominated(values)]
+        """Evaluated architectures within the constraints that no other dominates."""
+        summary = self._observations.summary()
+        within = np.flatnonzero(self._feasible(summary))
+        best = within[nondominated(summary.values[within])]
+        return [(summary.architectures[i], summary.values[i].copy()) for i in best]
 
-    def surrogates(self) -> dict[int, Surrogate]:
-        """The models of the objectives that are not known, fitted on the history."""
-        evaluated, values = self._evaluated()
-        x = self._describe(evaluated)
-        return {
-            column: fit_surrogate(x, values[:, column], seed=self.seed)
-            for column in range(self.n_objectives)
-            if column not in self.known
-        }
+    @property
+    def is_infeasible(self) -> bool:
+        """Whether it is certain that no member of the space is within the constraints.
 
-    def _members(self, architectures: Sequence[Mapping[str, Value]]) -> list[Architecture]:
-        for architecture in architectures:
-            if why := self.space.why_invalid(architecture):
-                raise SearchError(f"got an architecture outside the space: {why}")
-        return [Architecture(architecture) for architecture in architectures]
+        That is so where all were told and none is within, and where the space is
+        small enough to try the constraints on quantities on all of it.
+        """
+        if not self.constraints:
+            return False
+        if self.is_exhausted:
+            return not self._feasible(self._observations.summary()).any()
+        if not self.constraints.quantities or self.space.size > SCORE_ALL:
+            return False
+        return self._no_member_is_within
 
-    def _evaluated(self) -> tuple[list[Architecture], np.ndarray]:
-        """What was told, failures left out: n architectures, (n, m) values."""
-        complete = [i for i, row in enumerate(self._values) if np.isfinite(row).all()]
-        values = np.array([self._values[i] for i in complete]).reshape(-1, self.n_objectives)
-        return [self._architectures[i] for i in complete], values
+    def models(self) -> dict[int, Model]:
+        """What is believed of each objective, given the history."""
+        return dict(enumerate(self._beliefs(self._in_order()).models))
 
-    def _describe(self, architectures: Sequence[Architecture]) -> np.ndarray:
-        encoded = self.space.encode(architectures)
-        if self.features is None:
-            return encoded
-        knowledge = np.asarray(self.features(architectures), np.float64)
-        if knowledge.ndim != 2 or len(knowledge) != len(encoded):
-            raise SearchError(
-                f"features must return ({len(encoded)}, d) floats; got {knowledge.shape}"
-            )
-        if not np.isfinite(knowledge).all():
-            raise SearchError("features must return finite floats; got NaN or an infinite one")
-        return np.hstack([encoded, knowledge])
+    @cached_property
+    def _no_member_is_within(self) -> bool:
+        everything = self.space.enumerate()
+        within = np.ones(len(everything), bool)
+        for name, limit in self.constraints.quantities.items():
+            mean, std = self.constraints.quantity(name, everything)
+            within &= (mean <= limit) | (std > 0)
+        return not within.any()
 
-    def _over(self, architectures: Sequence[Architecture]) -> np.ndarray:
-        if self.excess is None:
+    def _in_order(self) -> Summary:
+        """What was told, in an order that does not depend on when."""
+        summary = self._observations.summary()
+        rows = self.space.to_indices(summary.architectures)
+        order = np.lexsort(rows.T[::-1])
+        return Summary(
+            [summary.architectures[i] for i in order],
+            summary.values[order],
+            summary.variances[order],
+            sorted(summary.failed, key=lambda a: a.id),
+        )
+
+    def _feasible(self, summary: Summary) -> np.ndarray:  # (n,)
+        return self.constraints.violation(summary.architectures, summary.values) <= 0
+
+    def _beliefs(self, summary: Summary) -> Beliefs:
+        told = self._describe(summary.architectures)
+
+        def model(column: int) -> Model:
+            y, variance, views = (
+                summary.values[:, column], summary.variances[:, column], views_of(told)
+            )  # fmt: skip
+            if column in self.known:
+                known = self.known[column]
+                return correct_known(known, told, y, variance, seed=self.seed, views=views)
+            priors = [study[column] for study in self._prior]
+            return fit_objective(told, y, variance, seed=self.seed, views=views, priors=priors)
+
+        return Beliefs(
+            [model(column) for column in range(self.n_objectives)],
+            told,
+            summary.values,
+            summary.variances,
+            self._feasible(summary),
+            self._success(told, summary),
+            self.constraints,
+        )
+
+    def _success(self, told: Described, summary: Summary) -> SuccessModel:
+        return SuccessModel(told, self._describe(summary.failed), seed=self.seed)
+
+    def _over(self, architectures: Sequence[Architecture]) -> np.ndarray:  # (n,)
+        if self.excess is None or not architectures:
             return np.zeros(len(architectures))
+        return self._remembered_excess(architectures)[:, 0]
+
+    def _checked_excess(self, architectures: Sequence[Architecture]) -> np.ndarray:  # (n, 1)
+        assert self.excess is not None, "asked only where there is one"
         over = np.asarray(self.excess(architectures), np.float64)
-        if over.shape != (len(architectures),):
-            raise SearchError(f"excess must return ({len(architectures)},); got {over.shape}")
-        return over
+        if over.shape != (len(architectures),) or np.isnan(over).any():
+            raise SearchError(
+                f"excess must return ({len(architectures)},) numbers; got {over.shape}"
+            )
+        return over[:, None]
 
     def _fill(
-        self, n: int, taken: Sequence[Architecture], rng: np.random.Generator
+        self, n: int, taken: Sequence[Architecture], summary: Summary, rng: np.random.Generator
     ) -> list[Architecture]:
         """Far from all that is taken, within the limits if any drawn one is."""
-        pool = self.space.sample_distinct(max(n, 1000), rng, exclude=taken)
-        over = self._over(pool)
+        level = spread(self.space, FILL_POOL // 2, groups=self._describe.groups, rng=rng)
+        held = set(taken)
+        level = [a for a in level if a not in held]
+        drawn = self.space.sample_distinct(max(n, FILL_POOL // 2), rng, exclude=[*taken, *level])
+        pool = self._describe(level + drawn)
+        rows = self._hopeful(n, pool, summary)
+        pool, centres = pool.take(rows), self._describe(list(taken))
+        known = self._known_means(pool), self._known_means(centres)
+        return [pool.architectures[i] for i in fill(n, pool, centres, known=known)]
+
+    def _hopeful(self, n: int, pool: Described, summary: Summary) -> np.ndarray:
+        """Rows of a pool that are within the limits and not likely to fail, at least n."""
+        mean = np.full((len(pool), self.n_objectives), -np.inf)
+        std = np.zeros_like(mean)
+        for column, objective in self.known.items():
+            mean[:, column], std[:, column] = objective(pool.architectures)
+        over = np.maximum(self._over(pool.architectures), 0)
+        over = over - np.minimum(self.constraints.log_probability(pool, mean, std) + np.log(2), 0)
         within = np.flatnonzero(over <= 0)
         if len(within) < n:
-            within = np.argsort(over, kind="stable")[:n]
-        pool = [pool[i] for i in within]
-        x = self._describe([*pool, *taken])
-        x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
-        points, centres = x[: len(pool)], list(x[len(pool) :]) or [x.mean(0)]
-        distance = np.min([np.linalg.norm(points - c, axis=1) for c in centres], axis=0)
-        if not taken:  # begin in the middle of the space, not at its edge
-            distance = -distance
-        chosen: list[Architecture] = []
-        for _ in range(min(n, len(pool))):
-            best = int(np.argmax(distance))
-            chosen.append(pool[best])
-            to_best = np.linalg.norm(points - points[best], axis=1)
-            distance = np.minimum(distance, to_best) if len(chosen) > 1 or taken else to_best
-            distance[best] = -np.inf
-        return chosen
+            return np.argsort(over, kind="stable")[:n]
+        told = self._describe(summary.architectures)
+        success = self._success(told, summary).log_probability(pool.take(within))
+        likely = within[success >= min(np.log(0.5), float(np.quantile(success, 0.8)))]
+        return likely if len(likely) >= n else within
 
-    def _improve(
-        self,
-        n: int,
-        taken: Sequence[Architecture],
-        evaluated: Sequence[Architecture],
-        values: np.ndarray,
-        rng: np.random.Generator,
-    ) -> list[Architecture]:
-        surrogates = self.surrogates()
-
-        def predict(architectures: Sequence[Architecture]) -> Prediction:
-            mean = np.empty((len(architectures), self.n_objectives))
-            std = np.empty_like(mean)
-            x = self._describe(architectures) if surrogates else None
-            for column in range(self.n_objectives):
-                if column in self.known:
-                    mean[:, column], std[:, column] = self.known[column](architectures)
-                else:
-                    model = surrogates[column].predictor
-                    mean[:, column], std[:, column] = model.predict(x, return_std=True)  # type: ignore[attr-defined]
-            return mean, std
-
-        parents = [evaluated[i] for i in nondominated(values)]
-        found = evolve(
-            self.space,
-            lambda architectures: predict(architectures)[0],
-            excess=self._over,
-            objectives=self.n_objectives,
-            start=parents,
-            population=POPULATION,
-            generations=GENERATIONS,
-            seed=int(rng.integers(2**31)),
-        )
-        found += [near for parent in parents for near in self.space.neighbours(parent)]
-        excluded = set(taken)
-        pool = [a for a in dict.fromkeys(found) if a not in excluded]
-        pool += self.space.sample_distinct(max(n, RANDOM), rng, exclude=[*taken, *pool])
-        over = self._over(pool)
-        if (over <= 0).sum() >= n:
-            pool = [a for a, o in zip(pool, over, strict=True) if o <= 0]
-        else:
-            pool = [pool[i] for i in np.argsort(over, kind="stable")[:n]]
-        return self._best(n, pool, values, *predict(pool), rng=rng)
-
-    def _best(
-        self,
-        n: int,
-        pool: list[Architecture],
-        values: np.ndarray,
-        mean: np.ndarray,
-        std: np.ndarray,
-        *,
-        rng: np.random.Generator,
-    ) -> list[Architecture]:
-        """Greedy choice by expected improvement.
-
-        The unit of each objective runs from the best value to halfway between the
-        worst of the front and the worst of all: an early front is short, and a
-        reference right at its ends would see no gain in lengthening it.
-        """
-        front = values[nondominated(values)]
-        low, high = front.min(0), (front.max(0) + values.max(0)) / 2
-        unit = np.where(high > low, high - low, 1.0)
-        front, mean, std = (front - low) / unit, (mean - low) / unit, std / unit
-        reference = np.full(self.n_objectives, 1.1)
-        draws = rng.standard_normal((DRAWS, self.n_objectives))
-        chosen: list[int] = []
-        for _ in range(min(n, len(pool))):
-            gain = expected_improvement(mean, std, front, reference, draws)
-            gain[chosen] = -np.inf
-            best = int(np.argmax(gain))
-            chosen.append(best)
-            joined = np.vstack([front, mean[best]])
-            front = joined[nondominated(joined)]
-        return [pool[i] for i in chosen]
+    def _known_means(self, described: Described) -> np.ndarray:  # (n, known objectives)
+        means = [known(described.architectures)[0][:, None] for known in self.known.values()]
+        return np.hstack([np.empty((len(described), 0)), *means])
 
 
-def fit_surrogate(
-    x: np.ndarray,  # (n, d)
-    y: np.ndarray,  # (n,)
-    *,
-    seed: int,
-    log_target: bool = False,
-) -> Surrogate:
-    """The better of a Gaussian process and boosted trees on these rows."""
-    if len(y) < MIN_ROWS_FOR_CHOICE:
-        model = GPPredictor(log_target=log_target, random_state=seed).fit(x, y)
-        return Surrogate(model, "gp", {})
-    chosen = select(
-        x,
-        y,
-        log_target=log_target,
-        random_state=seed,
-        candidates={"gp": GPPredictor(), "xgb": TREES},
-    )
-    return Surrogate(chosen.predictor, chosen.name, chosen.scores)
+def views_of(told: Described) -> dict[str, View]:
+    """Columns that a process may see: what is known of architectures, or everything."""
+    if not told.features.shape[1]:
+        return {"choices": lambda described: described.choices}
+    return {
+        "features": lambda described: described.features,
+        "everything": lambda described: described.everything,
+    }

@@ -20,6 +20,8 @@ from pymoo.optimize import minimize
 
 from autodistill.space import Architecture, SearchSpace
 
+ATTEMPTS = 10  # at offspring that are new: where few are left, a smaller generation will do
+
 Score = Callable[[Sequence[Architecture]], np.ndarray]
 
 
@@ -36,14 +38,14 @@ class _Choices(Problem):
     def _evaluate(
         self, x: np.ndarray, out: dict[str, np.ndarray], *_: object, **__: object
     ) -> None:
-        found = [self._space.from_indices(row) for row in np.round(x).astype(int)]
-        valid = [i for i, architecture in enumerate(found) if architecture is not None]
-        values = np.full((len(found), self.n_obj), 1e6)
-        excess = np.full((len(found), 1), 1e6)
-        if valid:
-            kept = [found[i] for i in valid]
-            values[valid] = self._score(kept)  # type: ignore[arg-type]
-            excess[valid, 0] = self._excess(kept)  # type: ignore[arg-type]
+        rows = self._space.conditions.settle(np.round(x).astype(np.int64))
+        valid = np.flatnonzero(self._space.are_valid(rows))
+        values = np.full((len(rows), self.n_obj), 1e6)
+        excess = np.full((len(rows), 1), 1e6)
+        if len(valid):
+            kept = self._space.from_rows(rows[valid])
+            values[valid] = self._score(kept)
+            excess[valid, 0] = self._excess(kept)
         out["F"], out["G"] = values, excess
 
 
@@ -93,6 +95,7 @@ def evolve(
         mutation=PolynomialMutation(prob=0.9, eta=5, vtype=float, repair=RoundingRepair()),
         eliminate_duplicates=True,
     )
+    algorithm.mating.n_max_iterations = ATTEMPTS
     result = minimize(problem, algorithm, ("n_gen", generations), seed=seed, verbose=False)
-    last = [space.from_indices(row) for row in np.round(result.pop.get("X")).astype(int)]
-    return list(dict.fromkeys(a for a in last if a is not None))
+    last = space.conditions.settle(np.round(result.pop.get("X")).astype(np.int64))
+    return list(dict.fromkeys(space.from_rows(last[space.are_valid(last)])))

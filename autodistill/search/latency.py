@@ -11,7 +11,7 @@ import numpy as np
 
 from autodistill.errors import ExportError, TargetError
 from autodistill.profiler import TableBuilder
-from autodistill.search.designer import Surrogate, fit_surrogate
+from autodistill.search.surrogates import Surrogate, fit_surrogate
 from autodistill.space import Architecture, SearchSpace
 from predictors import save
 

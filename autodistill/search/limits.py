@@ -33,11 +33,14 @@ def smallest(space: SearchSpace, teacher: Teacher) -> Architecture:
     Parameters never fall when a field that no rule ties to others grows, so
     such fields stay at their least choice; the others are tried in full.
     """
+    conditions = space.conditions.parents
     tied = {field for rule in space.rules for field in rule.fields}
+    tied |= {*conditions, *conditions.values()}
     reduced = SearchSpace(
         {field: values if field in tied else values[:1] for field, values in space.choices.items()},
         family=space.family,
         rules=space.extra_rules,
+        conditions=space.conditions.given,
     )
     return min(reduced.enumerate(), key=lambda a: student_parameters(a, space, teacher))
 

@@ -24,11 +24,11 @@ from autodistill.report.data import (
 from autodistill.report.from_study import rows_from_candidates
 from autodistill.report.html import write_html
 from autodistill.report.terminal import render
-from autodistill.search.designer import BayesianSearch, Surrogate
 from autodistill.search.history import history
 from autodistill.search.latency import Describe, LatencyModel, fit_latency
 from autodistill.search.progress import Display
 from autodistill.search.settings import SearchSettings
+from autodistill.search.surrogates import Surrogate, fit_surrogate
 from autodistill.search.table import open_table
 from autodistill.space import Architecture
 from autodistill.space.families import encoder_config
@@ -200,16 +200,11 @@ def _quality_surrogate(
     study: Study, settings: SearchSettings, describe: Describe
 ) -> Surrogate | None:
     architectures, values = history(study)
-    if np.isfinite(values).all(axis=1).sum() < 3:
+    complete = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if len(complete) < 3:
         return None
-    search = BayesianSearch(
-        settings.space,
-        1,
-        settings.seed,
-        features=lambda a: describe(a)[:, settings.space.encode(a).shape[1] :],
-    )
-    search.tell(architectures, values[:, :1])
-    return search.surrogates()[0]
+    x = describe([architectures[i] for i in complete])
+    return fit_surrogate(x, values[complete, 0], seed=settings.seed)
 
 
 def _scores(objective: str, surrogate: Surrogate) -> SurrogateScores:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autodistill.errors import SpaceError
@@ -34,6 +34,14 @@ class Architecture(Mapping[str, Value]):
         self._values = {name: plain[name] for name in sorted(plain)}
         # No hash is kept: a pickled one would be wrong in another process.
         self._key = tuple((name, type(v) is bool, v) for name, v in self._values.items())
+
+    @classmethod
+    def of_plain(cls, names: tuple[str, ...], values: Sequence[Value]) -> "Architecture":
+        """One of names in alphabetical order and Python's own scalars; nothing is checked."""
+        made = cls.__new__(cls)
+        made._values = dict(zip(names, values, strict=True))
+        made._key = tuple((name, type(v) is bool, v) for name, v in made._values.items())
+        return made
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]

@@ -8,6 +8,8 @@
       num_hidden_layers: [4, 6, 8]
       hidden_size: [256, 384]
       ...
+    conditions:                   # optional: fields that exist only under values of another
+      hidden_act: [num_hidden_layers, [6, 8]]
     baseline:                     # optional: MobileBERT's shape, as near as the
       num_hidden_layers: 8        # choices come, if absent
       ...
@@ -24,7 +26,7 @@ from autodistill.space.architecture import Architecture
 from autodistill.space.presets import PRESETS
 from autodistill.space.space import SearchSpace
 
-_KEYS = ("family", "name", "choices", "baseline")
+_KEYS = ("family", "name", "choices", "conditions", "baseline")
 
 
 def read_space_file(path: Path) -> SearchSpace:
@@ -60,6 +62,8 @@ def _read_arguments(path: Path) -> dict[str, Any]:
             raise SpaceError(f"{path}: {key} must be text; got {raw[key]!r}")
     if not isinstance(raw.get("baseline", {}), dict):
         raise SpaceError(f"{path}: baseline must be a mapping of field to value")
+    if not isinstance(raw.get("conditions", {}), dict):
+        raise SpaceError(f"{path}: conditions must be a mapping of field to [parent, values]")
     return {"name": path.stem, **raw}
 
 

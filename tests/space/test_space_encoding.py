@@ -99,5 +99,5 @@ def test_true_is_not_encoded_as_one():
 
 
 def test_a_wrong_number_of_indices_is_refused():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="expected 5 positions; got 2"):
         SearchSpace(MIXED).from_indices([0, 0])
