@@ -66,7 +66,7 @@ def save_student(student: Student, teacher: Teacher, folder: Path) -> None:
     replaced = folder.with_name(f".{folder.name}.replaced")
     try:
         _restore(folder, replaced)  # after a run that was killed between two renames
-        _check_replaceable(folder)
+        check_replaceable(folder)
         for leftover in (partial, replaced):
             if leftover.exists():
                 shutil.rmtree(leftover)
@@ -96,7 +96,12 @@ def _restore(folder: Path, replaced: Path) -> None:
         replaced.rename(folder)
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Refuse a folder that holds something else, before anything slow is done for it.
+
+    Raises:
+        ExportError: It is there, not empty, and not a checkpoint.
+    """
     if not folder.exists():
         return
     is_student = folder.is_dir() and (

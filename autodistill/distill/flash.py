@@ -33,15 +33,16 @@ import numpy as np
 import optax
 
 from autodistill.corpus import shuffled_rows
-from autodistill.distill.linear import Ridge, fit_ridge
+from autodistill.distill.judge import HeldOut, Judged, judge
 from autodistill.distill.objectives import (
     label_cross_entropy,
     soft_target_kl,
     state_error,
     weighted_mean,
 )
+from autodistill.distill.optimiser import make_optimiser
+from autodistill.distill.output_layer import ROWS_FOR_TOKEN_FIT, fit_output, fit_token_output
 from autodistill.distill.passage_set import PassageSet
-from autodistill.distill.quality import Estimate, accuracy, fidelity, neighbour_agreement
 from autodistill.distill.start import WordStart, random_weights, started_weights
 from autodistill.distill.student import Params, Student, StudentProgram
 from autodistill.distill.teacher_outputs import TeacherOutputs
@@ -49,7 +50,6 @@ from autodistill.errors import TrainingError
 from autodistill.models.config import EncoderConfig
 from autodistill.teacher import Teacher, TeacherKind, pool
 
-ROWS_FOR_TOKEN_FIT = 512
 CHECK_EVERY = 20
 
 
@@ -75,14 +75,6 @@ class FlashSettings:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """Quality on held-out passages."""
-
-    quality: Estimate
-    agreement: float | None
-
-
-@dataclass(frozen=True)
 class Distilled:
     """A trained student and its record."""
 
@@ -94,14 +86,6 @@ class Distilled:
     seconds: float
     compile_s: float
     tokens_per_s: float
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Passages that no student is trained on, and the teacher's word on them."""
-
-    passages: PassageSet
-    embeddings: np.ndarray | None  # (n, e), of an embedding teacher
 
 
 Progress = Callable[[int, int], None]
@@ -173,24 +157,7 @@ class FlashDistiller:
 
     def judge(self, program: StudentProgram, params: Params) -> Judged:
         """Quality of a student on the held-out passages."""
-        held = self.held_out.passages
-        if self.held_out.embeddings is not None:
-            vectors = program.embed(params, held.input_ids, held.attention_mask)
-            return Judged(
-                fidelity(self.held_out.embeddings, vectors, held.documents),
-                neighbour_agreement(self.held_out.embeddings, vectors),
-            )
-        masked = held.masked
-        assert masked is not None, "held-out passages of a masked-LM teacher are masked"
-        correct = program.correct(
-            params,
-            held.input_ids,
-            held.attention_mask,
-            masked.positions,
-            masked.labels,
-            masked.weights,
-        )
-        return Judged(accuracy(correct, masked.weights.sum(1), held.documents), None)
+        return judge(program, params, self.held_out)
 
     def _untrained(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
         rng = np.random.default_rng([self.settings.seed, 0])
@@ -218,18 +185,12 @@ class FlashDistiller:
     def _fitted_output(
         self, program: StudentProgram, params: Params, *, words_only: bool
     ) -> dict[str, jax.Array]:
-        """The layer from pooled states to passage embeddings, by least squares."""
-        ids, mask = self.passages.input_ids, self.passages.attention_mask
-        pooled = program.pooled_words if words_only else program.pooled
-        return _layer(fit_ridge(pooled(params, ids, mask), np.asarray(self.outputs.passages)))
+        targets = np.asarray(self.outputs.passages)
+        return fit_output(program, params, self.passages, targets, words_only=words_only)
 
     def _fitted_token_output(self, program: StudentProgram, params: Params) -> dict[str, jax.Array]:
-        """The layer from each word's features to the teacher's state there."""
-        rows = slice(0, ROWS_FOR_TOKEN_FIT)
-        ids, mask = self.passages.input_ids[rows], self.passages.attention_mask[rows]
-        real = self._regressed(ids, mask) > 0
-        features = program.words(params, ids)[real]
-        return _layer(fit_ridge(features, self.outputs.states[rows][real].astype(np.float32)))
+        regressed = self._regressed(self.passages.input_ids, self.passages.attention_mask)
+        return fit_token_output(program, params, self.passages, self.outputs.states, regressed)
 
     def _train(
         self, program: StudentProgram, params: Params, progress: Progress | None
@@ -243,7 +204,11 @@ class FlashDistiller:
         scale = self._output_scale
         for name in ("output", "token_output"):
             params[name] = jax.tree.map(lambda leaf: leaf * scale, params[name])
-        optimiser = make_optimiser(settings)
+        optimiser = make_optimiser(
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
         state = optimiser.init(params)
 
         def loss(
@@ -369,31 +334,5 @@ class FlashDistiller:
         return {"label": 0.5 * labels, "soft": 0.5 * soft}
 
 
-def _layer(ridge: Ridge) -> dict[str, jax.Array]:
-    return {"kernel": jnp.asarray(ridge.kernel), "bias": jnp.asarray(ridge.bias)}
-
-
 def _apply(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return x @ layer["kernel"] + layer["bias"]
-
-
-def make_optimiser(settings: FlashSettings) -> optax.GradientTransformation:
-    """AdamW under a clipped gradient and a linear schedule; decay on matrices only."""
-    warmup = max(settings.steps // 20, 1)
-    schedule = optax.join_schedules(
-        [
-            optax.linear_schedule(0.0, settings.learning_rate, warmup),
-            optax.linear_schedule(settings.learning_rate, 0.0, max(settings.steps - warmup, 1)),
-        ],
-        [warmup],
-    )
-    return optax.chain(
-        optax.clip_by_global_norm(1.0),
-        optax.adamw(
-            schedule,
-            b1=0.9,
-            b2=0.98,
-            weight_decay=settings.weight_decay,
-            mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree),
-        ),
-    )

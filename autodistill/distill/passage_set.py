@@ -32,6 +32,14 @@ class PassageSet:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    def gather(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """These passages, under the names of ``corpus.PassageSource.gather``."""
+        return {
+            "input_ids": self.input_ids[indices],
+            "attention_mask": self.attention_mask[indices],
+            "document": self.documents[indices],
+        }
+
 
 def draw_passages(
     source: PassageSource,

@@ -10,6 +10,7 @@ from flax import nnx
 
 from autodistill.models.config import BertConfig
 from autodistill.models.layers import (
+    Attended,
     Attention,
     Intermediate,
     ResidualOutput,
@@ -49,6 +50,6 @@ class BertLayer(nnx.Module):
         self.intermediate = Intermediate(width, config.intermediate_size, config.hidden_act)
         self.output = ResidualOutput(config.intermediate_size, width, "layer_norm", epsilon)
 
-    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        attended, probabilities = self.attention(hidden, hidden, hidden, bias)
-        return self.output(self.intermediate(attended), attended), probabilities
+    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, Attended]:
+        x, attended = self.attention(hidden, hidden, hidden, bias)
+        return self.output(self.intermediate(x), x), attended

@@ -22,6 +22,7 @@ from autodistill.models.encoder import Encoder
 from autodistill.models.heads import MaskedLMHead
 
 Weights = Mapping[str, np.ndarray]
+Arrays = Weights | Mapping[str, jax.Array]
 ModuleT = TypeVar("ModuleT", bound=nnx.Module)
 
 HEAD_PREFIX = "cls.predictions."
@@ -49,7 +50,7 @@ def weight_shapes(make: Callable[[nnx.Rngs], nnx.Module]) -> dict[str, tuple[int
 
 def build(
     make: Callable[[nnx.Rngs], ModuleT],
-    weights: Weights,
+    weights: Arrays,
     *,
     prefix: str = "",
     dtype: Any = jnp.float32,
@@ -58,7 +59,8 @@ def build(
 
     Args:
         make: The module's constructor, of ``rngs`` alone.
-        weights: Arrays by checkpoint name; names the module lacks are ignored.
+        weights: Arrays by checkpoint name, traced ones too; names the module lacks are
+            ignored.
         prefix: What the module's names begin with in the checkpoint.
         dtype: Of the parameters.
 
@@ -92,12 +94,12 @@ def weights_of(module: nnx.Module) -> dict[str, np.ndarray]:
     return weights
 
 
-def build_encoder(config: EncoderConfig, weights: Weights, *, dtype: Any = jnp.float32) -> Encoder:
+def build_encoder(config: EncoderConfig, weights: Arrays, *, dtype: Any = jnp.float32) -> Encoder:
     """The encoder of a checkpoint."""
     return build(lambda rngs: Encoder(config, rngs), weights, dtype=dtype)
 
 
-def build_head(config: EncoderConfig, weights: Weights) -> MaskedLMHead:
+def build_head(config: EncoderConfig, weights: Arrays) -> MaskedLMHead:
     """The masked-LM head of a checkpoint."""
     return build(lambda _: MaskedLMHead(config), weights, prefix=HEAD_PREFIX)
 

@@ -1,4 +1,4 @@
-"""An encoder of either family: token ids in, last hidden states out.
+"""An encoder of either family: token ids in, last hidden states out, and all between.
 
 Axes: B = batch, L = sequence, C = hidden width.
 """
@@ -11,7 +11,7 @@ from flax import nnx
 
 from autodistill.models.bert import BertEmbeddings, BertLayer
 from autodistill.models.config import BertConfig, EncoderConfig
-from autodistill.models.layers import attention_bias
+from autodistill.models.layers import Attended, attention_bias
 from autodistill.models.mobilebert import MobileBertEmbeddings, MobileBertLayer
 
 
@@ -19,13 +19,20 @@ from autodistill.models.mobilebert import MobileBertEmbeddings, MobileBertLayer
 class Trace:
     """Everything that an encoder computes on its way.
 
+    Under ``jit`` the parts that nobody reads are not computed for it.
+
     Attributes:
-        hidden_states: Embedding output, then one (B, L, C) per layer.
-        attentions: One (B, heads, L, L) per layer.
+        hidden_states: What the first layer reads, then one (B, L, C) per layer.
+        attended: Probabilities, queries, keys and values, one per layer.
     """
 
     hidden_states: tuple[jax.Array, ...]
-    attentions: tuple[jax.Array, ...]
+    attended: tuple[Attended, ...]
+
+    @property
+    def attentions(self) -> tuple[jax.Array, ...]:
+        """Attention probabilities, one (B, heads, L, L) per layer."""
+        return tuple(one.probabilities for one in self.attended)
 
 
 class Layers(nnx.Module):
@@ -69,39 +76,82 @@ class Encoder(nnx.Module):
             scan: Run the blocks as one compiled loop. Compiles in the time of
                 one block; runs somewhat slower than the unrolled stack.
         """
-        hidden, bias = self._embed(input_ids, attention_mask, token_type_ids)
-        if not scan:
-            for layer in self.encoder.layer:
-                hidden, _ = layer(hidden, bias)
-            return hidden
-        definition, _ = nnx.split(self.encoder.layer[0])
-        states = [nnx.split(layer)[1] for layer in self.encoder.layer]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-
-        def block(hidden: jax.Array, state: nnx.State) -> tuple[jax.Array, None]:
-            return nnx.merge(definition, state)(hidden, bias)[0], None
-
-        return jax.lax.scan(block, hidden, stacked)[0]
+        hidden = self.embeddings(input_ids, token_type_ids)
+        return self.run_layers(hidden, attention_mask, scan=scan)
 
     def trace(
         self,
         input_ids: jax.Array,
         attention_mask: jax.Array | None = None,
         token_type_ids: jax.Array | None = None,
+        *,
+        scan: bool = False,
     ) -> Trace:
-        """As a call, keeping all hidden states and attention probabilities."""
-        hidden, bias = self._embed(input_ids, attention_mask, token_type_ids)
-        states, attentions = [hidden], []
-        for layer in self.encoder.layer:
-            hidden, probabilities = layer(hidden, bias)
-            states.append(hidden)
-            attentions.append(probabilities)
-        return Trace(tuple(states), tuple(attentions))
+        """As a call, keeping what every layer computed."""
+        hidden = self.embeddings(input_ids, token_type_ids)
+        return self.trace_layers(hidden, attention_mask, scan=scan)
 
-    def _embed(
+    def run_layers(
         self,
-        input_ids: jax.Array,
+        hidden: jax.Array,  # (B, L, C), what the first of them reads
+        attention_mask: jax.Array | None,  # (B, L)
+        begin: int = 0,
+        end: int | None = None,
+        *,
+        scan: bool = False,
+    ) -> jax.Array:  # (B, L, C)
+        """Layers ``begin`` to ``end``, exclusive, on states that need not be the encoder's own."""
+        run = self._run(hidden, attention_mask, begin, end, scan=scan, keep=False)
+        return run.hidden_states[-1]
+
+    def trace_layers(
+        self,
+        hidden: jax.Array,  # (B, L, C)
+        attention_mask: jax.Array | None,  # (B, L)
+        begin: int = 0,
+        end: int | None = None,
+        *,
+        scan: bool = False,
+    ) -> Trace:
+        """As ``run_layers``, keeping what every layer computed."""
+        return self._run(hidden, attention_mask, begin, end, scan=scan, keep=True)
+
+    def _run(
+        self,
+        hidden: jax.Array,
         attention_mask: jax.Array | None,
-        token_type_ids: jax.Array | None,
-    ) -> tuple[jax.Array, jax.Array | None]:
-        return self.embeddings(input_ids, token_type_ids), attention_bias(attention_mask)
+        begin: int,
+        end: int | None,
+        *,
+        scan: bool,
+        keep: bool,
+    ) -> Trace:
+        """A trace of these layers; of the last state alone, unless ``keep``."""
+        bias = attention_bias(attention_mask)
+        layers = list(self.encoder.layer)[begin:end]
+        states, attended = [hidden], []
+        if not scan or not layers:
+            for layer in layers:
+                hidden, one = layer(hidden, bias)
+                states = [*states, hidden] if keep else [hidden]
+                attended += [one] if keep else []
+            return Trace(tuple(states), tuple(attended))
+        definition, _ = nnx.split(layers[0])
+        stacked = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *(nnx.split(layer)[1] for layer in layers)
+        )
+
+        def block(
+            hidden: jax.Array, state: nnx.State
+        ) -> tuple[jax.Array, tuple[jax.Array, Attended] | None]:
+            hidden, one = nnx.merge(definition, state)(hidden, bias)
+            return hidden, (hidden, one) if keep else None
+
+        last, kept = jax.lax.scan(block, hidden, stacked)
+        if kept is None:
+            return Trace((last,), ())
+        # The last state is the loop's own, so that where it is all that is read the
+        # compiler keeps no others.
+        states += [*(kept[0][i] for i in range(len(layers) - 1)), last]
+        attended = [Attended(*(part[i] for part in kept[1])) for i in range(len(layers))]
+        return Trace(tuple(states), tuple(attended))

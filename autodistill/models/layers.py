@@ -8,7 +8,7 @@ Axes: B = batch, L = sequence, C = channels, H = heads, D = head width.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -113,6 +113,22 @@ def normalization(kind: str, width: int, epsilon: float) -> nnx.Module:
     return NoNorm(width) if kind == "no_norm" else LayerNorm(width, epsilon)
 
 
+class Attended(NamedTuple):
+    """What attention computed on its way: targets of a student.
+
+    Attributes:
+        probabilities: (B, H, L, L).
+        query: (B, L, C), the heads side by side; so are the other two.
+        key: (B, L, C).
+        value: (B, L, C).
+    """
+
+    probabilities: jax.Array
+    query: jax.Array
+    key: jax.Array
+    value: jax.Array
+
+
 def attend(
     query: jax.Array,  # (B, L, C)
     key: jax.Array,  # (B, L, C)
@@ -154,8 +170,10 @@ class SelfAttention(nnx.Module):
 
     def __call__(
         self, query: jax.Array, value: jax.Array, bias: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
-        return attend(self.query(query), self.key(query), self.value(value), bias, self.heads)
+    ) -> tuple[jax.Array, Attended]:
+        projected = self.query(query), self.key(query), self.value(value)
+        mixed, probabilities = attend(*projected, bias, self.heads)
+        return mixed, Attended(probabilities, *projected)
 
 
 class ResidualOutput(nnx.Module):
@@ -189,9 +207,9 @@ class Attention(nnx.Module):
         value: jax.Array,
         residual: jax.Array,
         bias: jax.Array | None,
-    ) -> tuple[jax.Array, jax.Array]:
-        mixed, probabilities = self.self(query, value, bias)
-        return self.output(mixed, residual), probabilities
+    ) -> tuple[jax.Array, Attended]:
+        mixed, attended = self.self(query, value, bias)
+        return self.output(mixed, residual), attended
 
 
 class Intermediate(nnx.Module):

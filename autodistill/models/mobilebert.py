@@ -11,6 +11,7 @@ from flax import nnx
 
 from autodistill.models.config import MobileBertConfig
 from autodistill.models.layers import (
+    Attended,
     Attention,
     Intermediate,
     Linear,
@@ -135,12 +136,12 @@ class MobileBertLayer(nnx.Module):
             [FeedForward(config) for _ in range(config.num_feedforward_networks - 1)]
         )
 
-    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, hidden: jax.Array, bias: jax.Array | None) -> tuple[jax.Array, Attended]:
         if self.use_bottleneck:
             query, value, residual = self.bottleneck(hidden)
         else:
             query, value, residual = hidden, hidden, hidden
-        x, probabilities = self.attention(query, value, residual, bias)
+        x, attended = self.attention(query, value, residual, bias)
         for network in self.ffn:
             x = network(x)
-        return self.output(self.intermediate(x), x, hidden), probabilities
+        return self.output(self.intermediate(x), x, hidden), attended

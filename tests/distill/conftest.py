@@ -90,3 +90,9 @@ def passages() -> Callable[..., PassageSet]:
 def teacher() -> Teacher:
     """An embedding teacher: mean pooling, unit length."""
     return make_teacher()
+
+
+@pytest.fixture(scope="session")
+def make_tiny_teacher() -> Callable[..., Teacher]:
+    """As ``make_teacher``."""
+    return make_teacher

@@ -7,9 +7,13 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from autodistill.distill.objectives import (
+    cosine_distance,
     label_cross_entropy,
+    mean_squared_error,
+    similarity_divergence,
     soft_target_kl,
     state_error,
+    top_k_kl,
     weighted_mean,
 )
 
@@ -61,7 +65,18 @@ def test_divergence_is_defined_for_extreme_scores():
     assert np.isfinite(soft_target_kl(student, teacher)).all()
 
 
-@pytest.mark.parametrize("loss", [soft_target_kl, state_error])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        soft_target_kl,
+        state_error,
+        mean_squared_error,
+        cosine_distance,
+        similarity_divergence,
+        lambda s, t: top_k_kl(s, jax.nn.log_softmax(t)[..., :3], jnp.tile(jnp.arange(3), (4, 1))),
+    ],
+    ids=["soft", "state", "squared", "cosine", "similarity", "top k"],
+)
 def test_no_gradient_reaches_the_teacher(rng, loss):
     student, teacher = (jnp.asarray(x) for x in rng.normal(size=(2, 4, 5)))
     to_student, to_teacher = jax.grad(lambda s, t: loss(s, t).sum(), argnums=(0, 1))(
@@ -145,6 +160,9 @@ def test_a_temperature_must_be_positive(temperature):
     [
         (soft_target_kl, [(2, 3), (1, 3)]),
         (state_error, [(2, 3), (3,)]),
+        (mean_squared_error, [(2, 3), (2, 1)]),
+        (cosine_distance, [(2, 3), (2, 1)]),
+        (similarity_divergence, [(3, 3), (4, 3)]),
         (label_cross_entropy, [(2, 3), (2, 1)]),
         (weighted_mean, [(2, 3), (2,)]),
     ],
@@ -153,3 +171,112 @@ def test_shapes_that_would_broadcast_are_refused(loss, shapes):
     first, second = (jnp.zeros(shape, jnp.int32) for shape in shapes)
     with pytest.raises(ValueError, match="both must have one shape; got"):
         loss(first, second)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_losses_are_those_of_torch(rng, temperature):
+    torch = pytest.importorskip("torch", reason="it is the other implementation")
+    functional = torch.nn.functional
+    student, teacher = rng.normal(0, 2, (2, 6, 11)).astype(np.float32)
+    labels = rng.integers(0, 11, 6)
+    s, t = torch.tensor(student), torch.tensor(teacher)
+    pairs = {
+        "kl": (
+            soft_target_kl(jnp.asarray(student), jnp.asarray(teacher), temperature=temperature),
+            functional.kl_div(
+                functional.log_softmax(s / temperature, -1),
+                functional.log_softmax(t / temperature, -1),
+                reduction="none",
+                log_target=True,
+            ).sum(-1)
+            * temperature**2,
+        ),
+        "labels": (
+            label_cross_entropy(jnp.asarray(student), jnp.asarray(labels)),
+            functional.cross_entropy(s, torch.tensor(labels), reduction="none"),
+        ),
+        "cosine": (
+            cosine_distance(jnp.asarray(student), jnp.asarray(teacher)),
+            functional.cosine_embedding_loss(s, t, torch.ones(6), reduction="none"),
+        ),
+        "squared": (
+            mean_squared_error(jnp.asarray(student), jnp.asarray(teacher)),
+            functional.mse_loss(s, t, reduction="none").mean(-1),
+        ),
+    }
+    for name, (ours, theirs) in pairs.items():
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=2e-5, atol=2e-6, err_msg=name)
+
+
+def top_of(teacher, temperature, k):
+    """The teacher's ``k`` likeliest classes, in float64."""
+    log_p = log_softmax(teacher / temperature, axis=-1)
+    classes = np.argsort(-log_p, axis=-1)[..., :k]
+    return np.take_along_axis(log_p, classes, -1), classes
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.5), (4, 4.0), (10, 1.0)])
+def test_the_top_classes_and_all_others_as_one(rng, temperature, k):
+    student, teacher = rng.normal(0, 2, (2, 3, 5, 11))
+    log_p, classes = top_of(teacher, temperature, k)
+    q = np.take_along_axis(softmax(student / temperature, axis=-1), classes, -1)
+    joined_p = np.concatenate([np.exp(log_p), 1 - np.exp(log_p).sum(-1, keepdims=True)], -1)
+    joined_q = np.concatenate([q, 1 - q.sum(-1, keepdims=True)], -1)
+    expected = temperature**2 * (joined_p * np.log(joined_p / joined_q)).sum(-1)
+    arrays = (jnp.asarray(student), jnp.asarray(log_p), jnp.asarray(classes))
+    found = top_k_kl(*arrays, temperature=temperature)
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-5)
+    whole = soft_target_kl(arrays[0], jnp.asarray(teacher), temperature=temperature)
+    assert (found <= whole + 1e-5).all()
+
+
+def test_the_top_classes_are_exact_where_they_are_all(rng):
+    student, teacher = rng.normal(0, 2, (2, 4, 9))
+    log_p, classes = top_of(teacher, 2.0, 9)
+    found = top_k_kl(
+        jnp.asarray(student), jnp.asarray(log_p), jnp.asarray(classes), temperature=2.0
+    )
+    whole = soft_target_kl(jnp.asarray(student), jnp.asarray(teacher), temperature=2.0)
+    np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("k", [3, 9])
+def test_at_the_teacher_the_top_classes_cost_nothing_and_pull_nowhere(rng, k):
+    teacher = rng.normal(0, 2, (4, 9))
+    log_p, classes = (jnp.asarray(x) for x in top_of(teacher, 1.0, k))
+    value, gradient = jax.value_and_grad(lambda s: top_k_kl(s, log_p, classes).sum())(
+        jnp.asarray(teacher, jnp.float32)
+    )
+    assert float(value) == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(gradient, 0, atol=1e-5)
+
+
+def test_similarities_are_the_float64_formula(rng):
+    student, teacher = rng.normal(size=(5, 7)), rng.normal(size=(5, 3))
+
+    def distribution(vectors):
+        directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosine = directions @ directions.T
+        np.fill_diagonal(cosine, -np.inf)
+        return softmax(cosine / 0.1, axis=-1)
+
+    p, q = distribution(teacher), distribution(student)
+    logs = np.log(np.where(p > 0, p, 1) / np.where(q > 0, q, 1))
+    found = similarity_divergence(jnp.asarray(student), jnp.asarray(teacher), temperature=0.1)
+    # Rounding errors of a cosine, 1e-7, are divided by the temperature.
+    np.testing.assert_allclose(found, (p * logs).sum(1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        similarity_divergence(jnp.asarray(3 * student), jnp.asarray(student)), 0, atol=1e-5
+    )
+
+
+def test_similarities_need_something_to_choose_from():
+    with pytest.raises(ValueError, match="three passages or more; got 2"):
+        similarity_divergence(jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+def test_a_zero_vector_has_a_cosine_and_a_gradient():
+    value, gradient = jax.value_and_grad(lambda s: cosine_distance(s, jnp.ones((1, 3))).sum())(
+        jnp.zeros((1, 3))
+    )
+    assert float(value) == 1.0 and np.isfinite(gradient).all()

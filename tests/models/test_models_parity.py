@@ -134,9 +134,41 @@ def test_states_attentions_and_logits_equal_transformers(model: Any, tmp_path: P
     for one, other in zip(ours.attentions, theirs.attentions, strict=True):
         assert_close(one, other)
     assert float(theirs.hidden_states[-1].std()) > 0.1, "values that could not differ"
+    scanned = encoder.trace(*arrays, scan=True)
+    for one, other in zip(jax.tree.leaves(vars(scanned)), jax.tree.leaves(vars(ours)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     assert_close(encoder(*arrays), theirs.hidden_states[-1])
     assert_close(encoder(*arrays, scan=True), theirs.hidden_states[-1])
+    middle = encoder.run_layers(ours.hidden_states[0], arrays[1], 0, 1)
+    assert_close(middle, theirs.hidden_states[1])
+    assert_close(encoder.run_layers(middle, arrays[1], 1), theirs.hidden_states[-1])
     assert_close(head(ours.hidden_states[-1], table), theirs.logits)
+
+
+@pytest.mark.parametrize("family", ["bert", "mobilebert"])
+def test_queries_keys_and_values_equal_transformers(family: str, tmp_path: Path) -> None:
+    """Caught on their way through the reference's own modules."""
+    model = reference(family)
+    ids, mask, segments = batch(model)
+    projections: dict[str, list[Any]] = {"query": [], "key": [], "value": []}
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in projections and ".attention.self." in name:
+            caught = projections[name.rsplit(".", 1)[-1]]
+            module.register_forward_hook(lambda *args, caught=caught: caught.append(args[2]))
+    with torch.no_grad():
+        model(
+            input_ids=torch.tensor(ids),
+            attention_mask=torch.tensor(mask),
+            token_type_ids=torch.tensor(segments),
+        )
+    folder = saved(model, tmp_path)
+    config = config_from_hugging_face(read_json(folder / "config.json"))
+    encoder = build_encoder(config, read_weights(folder))
+    ours = encoder.trace(*(jnp.asarray(x) for x in (ids, mask, segments))).attended
+    for name, caught in projections.items():
+        assert len(caught) == len(ours) == config.num_hidden_layers
+        for one, other in zip(ours, caught, strict=True):
+            assert_close(getattr(one, name), other)
 
 
 def test_absent_mask_and_segments_are_ones_and_zeros(tmp_path: Path) -> None:

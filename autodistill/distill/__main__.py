@@ -1,0 +1,255 @@
+"""``python -m autodistill.distill``: distil one student at length."""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from inspect import getdoc
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
+
+PROG = "python -m autodistill.distill"
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Distil one student at length, by a known recipe.
+
+    State goes to the folder of --out as it is made. Stop it with Ctrl-C at any
+    time, or lose power: the same command goes on from the last checkpoint, and
+    ends with the student that an uninterrupted run would have given. The student
+    is in OUT/student, for transformers and sentence-transformers to load.
+
+    Examples:
+
+      python -m autodistill.distill --list-recipes
+
+      python -m autodistill.distill --architecture mobilebert-mini --recipe embedding \\
+          --steps 20000 --out runs/mini
+
+      python -m autodistill.distill --teacher bert-base-uncased/ --architecture TinyBERT6 \\
+          --recipe distilbert --steps 100000 --batch-size 256 --accumulate 4 \\
+          --corpus texts/ --out runs/six-layers
+
+      python -m autodistill.distill --architecture best.json --recipe minilm --steps 5000 \\
+          --out runs/best
+    """
+
+    teacher: Path | None = None
+    """Hugging Face BERT or MobileBERT checkpoint, or sentence-transformers folder. Default: the
+    MiniLM sentence encoder of the demo extra."""
+    architecture: str = "mobilebert-mini"
+    """The student's shape: a file with one architecture (.csv, .json, .jsonl), a space
+    (mobilebert-mini, mobilebert, bert-mini, bert: its baseline), or a published encoder
+    (DistilBERT, TinyBERT4, MobileBERT, ...)."""
+    recipe: str = "autodistill"
+    """autodistill, embedding, mobilebert, distilbert, tinybert, minilm or nas-bert;
+    --list-recipes says what each does."""
+    steps: int = 10_000
+    """Training steps over all stages of the recipe."""
+    out: Path | None = None
+    """Folder of this run: state, losses, result, student. Needed."""
+    corpus: tuple[Path, ...] = ()
+    """Text files, folders, .gz, or .jsonl with a text field. Default: the English documentation of
+    Python and its scientific packages."""
+    batch_size: int = 32
+    """Passages per step, over all devices."""
+    accumulate: int = 1
+    """Micro-batches that each batch is cut into, to save memory. Raised where memory is short."""
+    sequence_length: int = 128
+    """Tokens per passage."""
+    learning_rate: float | None = None
+    """Peak of every stage. Default: each stage's own, as the recipe has it."""
+    weight_decay: float = 0.01
+    """Of AdamW, on matrices."""
+    seed: int = 0
+    """Fixes the first weights, the order of passages and the masking."""
+    fitted_passages: int = 4096
+    """Passages that what has a closed form is fitted on."""
+    held_out_passages: int = 768
+    """Passages that the student is judged on, at most."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. Default: a twentieth of the steps."""
+    log_every: int = 20
+    """Steps to one record of losses, in OUT/losses.jsonl."""
+    unroll: bool = False
+    """Compile every layer on its own: faster steps, a slower start."""
+    cache_dir: Path = field(
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
+        )
+    )
+    """Tokenised text and teacher outputs, shared by all runs."""
+    list_recipes: bool = False
+    """Show the recipes and end."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 is success, 2 bad input, 130 interrupted."""
+    config = (tyro.conf.FlagCreatePairsOff,)
+    about = getdoc(Arguments)
+    arguments = tyro.cli(Arguments, args=argv, prog=PROG, description=about, config=config)
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if arguments.list_recipes:
+            list_recipes(console)
+        else:
+            distil(arguments, console)
+    except AutoDistillError as error:
+        message = Text.assemble(("error: ", "bold red"), str(error))
+        Console(stderr=True).print(message, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print(INTERRUPTED)
+        return 130
+    return 0
+
+
+def list_recipes(console: Console) -> None:
+    """Each recipe with its source."""
+    from autodistill.distill.recipes import RECIPES
+
+    for one in RECIPES.values():
+        line = f"[bold]{one.name:<12}[/] {escape(one.summary)}"
+        console.print(line, highlight=False, soft_wrap=True)
+        console.print(f"{'':<12} {escape(one.source)}", highlight=False, soft_wrap=True)
+
+
+def distil(arguments: Arguments, console: Console) -> None:
+    """Resolve the arguments and run; cheap checks come before anything slow."""
+    if arguments.out is None:
+        raise ArgumentError("--out FOLDER is needed: where the run is kept, as runs/mine")
+    from autodistill.distill.recipes import get_recipe
+
+    recipe = get_recipe(arguments.recipe)
+    # the rest loads here, after what can be refused without it
+    from autodistill.corpus import passage_sources
+    from autodistill.distill.beginning import make_material
+    from autodistill.distill.full import FullDistillation, FullSettings
+    from autodistill.distill.judge import make_held_out
+    from autodistill.distill.progress import TrainingProgress
+    from autodistill.distill.recipe import plan
+    from autodistill.distill.shape import student_config
+    from autodistill.distill.trainer import TrainSettings
+    from autodistill.export import save_student
+    from autodistill.search.materials import TextSettings, tokenised
+    from autodistill.search.progress import Display
+    from autodistill.teacher import demo_teacher_folder, load_teacher
+
+    check_counts(arguments)
+    settings = FullSettings(
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        unroll=arguments.unroll,
+        train=TrainSettings(
+            batch_size=arguments.batch_size,
+            accumulate=arguments.accumulate,
+            weight_decay=arguments.weight_decay,
+            log_every=arguments.log_every,
+            checkpoint_every=arguments.checkpoint_every or max(arguments.steps // 20, 1),
+        ),
+    )
+    teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+    longest = teacher.config.max_position_embeddings
+    if arguments.sequence_length > longest:
+        raise ArgumentError(
+            f"--sequence-length must be at most {longest}, the positions that the teacher has; "
+            f"got {arguments.sequence_length}"
+        )
+    config = student_config(arguments.architecture, teacher)
+    planned = plan(recipe, teacher, config, steps=arguments.steps)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    say(f"[bold]run[/]       {escape(str(arguments.out))}")
+    say(f"[bold]teacher[/]   {escape(teacher.name)}, {teacher.parameters / 1e6:.1f}M parameters")
+    phases = ", ".join(f"{one.name} ({one.steps:,})" for one in planned)
+    say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps")
+    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
+    with Display(console) as display:
+        store = tokenised(teacher, text, arguments.cache_dir, display)
+        train, held_source = passage_sources(
+            store,
+            sequence_length=arguments.sequence_length,
+            special=teacher.special,
+            batch_size=arguments.batch_size,
+        )
+        with display.bar("teacher reads some of the text") as advance:
+            material = make_material(
+                teacher,
+                train,
+                recipe,
+                count=arguments.fitted_passages,
+                seed=arguments.seed,
+                cache_dir=arguments.cache_dir / "teacher",
+                progress=advance,
+            )
+        held = make_held_out(
+            teacher, held_source, count=arguments.held_out_passages, seed=arguments.seed
+        )
+    run = FullDistillation(
+        recipe,
+        teacher,
+        config,
+        source=train,
+        held_out=held,
+        material=material,
+        settings=settings,
+    )
+    identity = {
+        "corpus": text.corpus_key(),
+        "sequence_length": arguments.sequence_length,
+        "fitted_passages": arguments.fitted_passages,
+        "held_out_passages": arguments.held_out_passages,
+    }
+    with TrainingProgress(console, arguments.steps) as progress:
+        result = run.run(arguments.out, text=identity, on_record=progress)
+    save_student(result.student, teacher, arguments.out / "student")
+    record = {**result.to_record(), **run.identity(), "text": identity}
+    write_result(arguments.out / "result.json", record)
+    for line in result.summary():
+        say(line)
+    say(f"[bold]student[/]   {escape(str(arguments.out / 'student'))}")
+
+
+def check_counts(arguments: Arguments) -> None:
+    """Refuse numbers that nothing can be done with."""
+    least = {
+        "steps": 1,
+        "sequence_length": 3,
+        "fitted_passages": 2,
+        "held_out_passages": 2,
+        "checkpoint_every": 1,
+    }
+    for name, lowest in least.items():
+        value = getattr(arguments, name)
+        if value is not None and value < lowest:
+            flag = "--" + name.replace("_", "-")
+            raise ArgumentError(f"{flag} must be at least {lowest}; got {value}")
+    if not 0 <= arguments.weight_decay < float("inf"):
+        raise ArgumentError(f"--weight-decay must be at least 0; got {arguments.weight_decay}")
+
+
+def write_result(path: Path, record: dict[str, object]) -> None:
+    """Write a JSON file, whole or not at all."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

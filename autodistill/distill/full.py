@@ -1,0 +1,268 @@
+"""Full distillation: one student, one recipe, as many steps as are given.
+
+What the search does in a minute for each student (``flash.py``), this does at
+length for one: other text in every batch, the teacher read anew at each step, and
+state on disk, so that a killed run goes on (``trainer.py``).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autodistill import __version__
+from autodistill.distill.batches import Batches, Source
+from autodistill.distill.beginning import Material, beginning, is_served
+from autodistill.distill.checkpoints import Checkpoints
+from autodistill.distill.full_result import FullResult
+from autodistill.distill.judge import HeldOut, judge
+from autodistill.distill.output_layer import fit_output
+from autodistill.distill.recipe import Planned, Recipe, plan
+from autodistill.distill.student import Params as ProgramParams
+from autodistill.distill.student import StudentProgram
+from autodistill.distill.terms import Compared
+from autodistill.distill.throughput import matrix_product_flops_per_s, step_flops
+from autodistill.distill.train_step import Batch, Loss, Params, Part
+from autodistill.distill.trainer import Phase, Trainer, TrainSettings
+from autodistill.distill.views import TABLE, student_view, teacher_view
+from autodistill.errors import ArgumentError, TrainingError
+from autodistill.models.config import EncoderConfig, MobileBertConfig
+from autodistill.teacher import Teacher, TeacherKind
+
+OnRecord = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class FullSettings:
+    """One run, but for teacher, student, recipe and text.
+
+    Attributes:
+        steps: Over all stages.
+        learning_rate: Peak of every stage; the recipe's own, if not given.
+        seed: Of the first weights, the order of passages and the masking.
+        unroll: Compile every layer on its own: faster steps, a slower start.
+        train: Batch size and intervals.
+    """
+
+    steps: int
+    learning_rate: float | None = None
+    seed: int = 0
+    unroll: bool = False
+    train: TrainSettings = field(default_factory=TrainSettings)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ArgumentError(f"--steps must be at least 1; got {self.steps}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise ArgumentError(f"--learning-rate must be positive; got {self.learning_rate}")
+        if not 0 <= self.seed < 2**32:
+            raise ArgumentError(f"--seed must lie from 0 to 2**32 - 1; got {self.seed}")
+
+
+class FullDistillation:
+    """One student of one teacher under one recipe.
+
+    Args:
+        recipe: What is compared.
+        teacher: Read at every step.
+        config: The student's shape.
+        source: Training passages.
+        held_out: For judging.
+        material: For closed forms.
+        settings: The rest.
+
+    Raises:
+        RecipeError: The recipe does not apply to these two.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: Teacher,
+        config: EncoderConfig,
+        *,
+        source: Source,
+        held_out: HeldOut,
+        material: Material,
+        settings: FullSettings,
+    ) -> None:
+        self.recipe, self.teacher, self.config = recipe, teacher, config
+        self.source, self.held_out, self.material = source, held_out, material
+        self.settings = settings
+        self.planned = plan(recipe, teacher, config, steps=settings.steps)
+        masked = teacher.kind is TeacherKind.MASKED_LM
+        self.batch_at = Batches(
+            source,
+            settings.train.batch_size,
+            settings.seed,
+            special=teacher.special if masked else None,
+            vocab_size=teacher.config.vocab_size,
+        ).at
+        self._variances = material.variances()
+        pooling = teacher.pooling
+        self._program = StudentProgram(
+            config,
+            pooling_mode=pooling.mode if pooling else "mean",
+            normalize=bool(pooling and pooling.normalize),
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What may not change while a run folder is continued."""
+        settings = asdict(self.settings)
+        for name in ("log_every", "checkpoint_every", "accumulate"):
+            del settings["train"][name]
+        return {
+            "version": __version__,
+            "recipe": self.recipe.name,
+            "teacher": self.teacher.fingerprint,
+            "student": {"model_type": self.config.model_type, **asdict(self.config)},
+            "settings": settings,
+        }
+
+    def run(
+        self,
+        folder: Path,
+        *,
+        text: Mapping[str, Any] | None = None,
+        on_record: OnRecord = lambda _: None,
+        devices: list[jax.Device] | None = None,
+    ) -> FullResult:
+        """Distil, or go on with it.
+
+        Args:
+            folder: Holds the run's state.
+            text: Identifies the text, as part of the run's identity.
+            on_record: Told the losses as they are known; it may raise to stop.
+            devices: All that jax sees, if not given.
+
+        Raises:
+            TrainingError: The run diverged, memory does not suffice for a single
+                passage, or the folder is another run's.
+            ArgumentError: The batch does not fit the devices or the text.
+        """
+        checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}})
+        try:
+            return self._run(checkpoints, on_record, devices)
+        finally:
+            checkpoints.close()
+
+    def _run(
+        self,
+        checkpoints: Checkpoints,
+        on_record: OnRecord,
+        devices: list[jax.Device] | None,
+    ) -> FullResult:
+        settings = self.settings
+        if settings.train.batch_size > len(self.source):
+            raise ArgumentError(
+                f"--batch-size must be at most {len(self.source)}, the passages of the text; "
+                f"got {settings.train.batch_size}"
+            )
+        initial = beginning(
+            self.recipe,
+            self.planned,
+            self.teacher,
+            self.config,
+            self.material,
+            seed=settings.seed,
+        )
+        start = judge(self._program, self._program_params(initial), self.held_out)
+        trainer = Trainer(
+            [self.phase(one) for one in self.planned],
+            weights=position_weights,
+            batch_at=self.batch_at,
+            settings=settings.train,
+            checkpoints=checkpoints,
+            devices=devices,
+        )
+        trained = trainer.run(initial, self.constants(), on_record)
+        params = {name: np.asarray(value) for name, value in trained.params.items()}
+        if isinstance(self.config, MobileBertConfig) and self.config.trigram_input:
+            # A padded neighbour then adds nothing, as at the end of a text.
+            params[TABLE] = params[TABLE].copy()
+            params[TABLE][self.teacher.special.pad] = 0.0
+        final = self._program_params(params)
+        if self.material.outputs is not None:
+            targets = np.asarray(self.material.outputs.passages)
+            final["output"] = fit_output(self._program, final, self.material.passages, targets)
+        judged = judge(self._program, final, self.held_out)
+        if not np.isfinite(judged.quality.value):
+            raise TrainingError("the trained student returns values that are not finite")
+        length = self.source.gather(np.zeros(1, int))["input_ids"].shape[1]
+        size = settings.train.batch_size
+        return FullResult(
+            self._program.finished(final),
+            judged,
+            start,
+            trained.records,
+            trained.seconds,
+            trained.compile_s,
+            tokens_per_s=settings.steps * size * length / max(trained.seconds, 1e-9),
+            flops=sum(
+                one.steps * step_flops(one, self.teacher, self.config, batch=size, length=length)
+                for one in self.planned
+            ),
+            limit_flops_per_s=matrix_product_flops_per_s() * len(devices or jax.devices()),
+            accumulate=trained.accumulate,
+        )
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """The teacher's weights, which every loss reads."""
+        return dict(self.teacher.weights)
+
+    def phase(self, one: Planned) -> Phase:
+        """One phase for the trainer."""
+        rate = self.settings.learning_rate or one.stage.learning_rate
+        return Phase(one.name, one.steps, rate, self.loss(one), one.trains)
+
+    def loss(self, one: Planned) -> Loss:
+        """The terms of a phase, each with its factor and one value per position."""
+        scan = not self.settings.unroll
+
+        def loss(params: Params, constants: Any, batch: Batch) -> dict[str, Part]:
+            seen = Compared(
+                student_view(
+                    self.config,
+                    self.teacher.pooling,
+                    params,
+                    batch,
+                    begin=one.begin,
+                    depth=one.depth,
+                    scan=scan,
+                ),
+                teacher_view(self.teacher, constants, batch, depth=one.teacher_depth, scan=scan),
+                one.layers,
+                batch,
+                params,
+                self._variances,
+            )
+            return {
+                term.name: Part(factor, term.kind, term(seen)) for factor, term in one.stage.terms
+            }
+
+        return loss
+
+    def _program_params(self, params: Mapping[str, np.ndarray]) -> ProgramParams:
+        """For judging and saving: encoder, head, and the output layer at its own size."""
+        served = {name: value for name, value in params.items() if is_served(name)}
+        head = self.teacher.kind is TeacherKind.MASKED_LM
+        result = self._program.parameters(served, head=head)
+        if head:  # its output is the head's
+            width = (self.config.hidden_size, self.teacher.output_width)
+            result["output"] = {"kernel": jnp.zeros(width), "bias": jnp.zeros(width[1])}
+        else:
+            scale = params["output.kernel"].shape[1] ** 0.5
+            result["output"] = {
+                part: jnp.asarray(params[f"output.{part}"]) / scale for part in ("kernel", "bias")
+            }
+        return result
+
+
+def position_weights(batch: Batch) -> dict[str, jax.Array]:
+    """What counts of a batch, by the kind of its positions: 0 is padding."""
+    weights = {"tokens": batch["mask"], "passages": jnp.ones(len(batch["mask"]))}
+    return weights | ({"places": batch["weights"]} if "weights" in batch else {})

@@ -1,0 +1,57 @@
+"""The layers from a student's states to its teacher's outputs, in closed form.
+
+Axes: n = passages, L = sequence, e = output width.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from autodistill.distill.linear import Ridge, fit_ridge
+from autodistill.distill.passage_set import PassageSet
+from autodistill.distill.student import Params, StudentProgram
+
+ROWS_FOR_TOKEN_FIT = 512
+
+Layer = dict[str, jax.Array]  # kernel and bias
+
+
+def fit_output(
+    program: StudentProgram,
+    params: Params,
+    passages: PassageSet,
+    targets: np.ndarray,  # (n, e)
+    *,
+    words_only: bool = False,
+) -> Layer:
+    """From pooled states to passage embeddings, by least squares.
+
+    Args:
+        program: The student's functions.
+        params: Its weights.
+        passages: What it reads.
+        targets: The teacher's embeddings of these.
+        words_only: Fit to the output of the embedding layers, without any block.
+    """
+    pooled = program.pooled_words if words_only else program.pooled
+    inputs = pooled(params, passages.input_ids, passages.attention_mask)
+    return as_layer(fit_ridge(inputs, np.asarray(targets)))
+
+
+def fit_token_output(
+    program: StudentProgram,
+    params: Params,
+    passages: PassageSet,
+    states: np.ndarray,  # (n, L, e)
+    regressed: np.ndarray,  # (rows, L), where states count
+) -> Layer:
+    """From each word's features to the teacher's state there, on the first passages."""
+    rows = slice(0, ROWS_FOR_TOKEN_FIT)
+    real = regressed[rows] > 0
+    features = program.words(params, passages.input_ids[rows])[real]
+    return as_layer(fit_ridge(features, states[rows][real].astype(np.float32)))
+
+
+def as_layer(ridge: Ridge) -> Layer:
+    """On the device."""
+    return {"kernel": jnp.asarray(ridge.kernel), "bias": jnp.asarray(ridge.bias)}

@@ -1,0 +1,231 @@
+"""What a recipe is, whether it applies, and the phases that it makes.
+
+A recipe is data: stages of weighted terms. ``recipes.py`` has those that are known.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from autodistill.distill import layer_map as maps
+from autodistill.distill.layer_map import LayerMap
+from autodistill.distill.terms import Need, Term
+from autodistill.errors import RecipeError
+from autodistill.models.checkpoint import HEAD_PREFIX
+from autodistill.models.config import EncoderConfig
+from autodistill.teacher import Teacher, TeacherKind
+
+ADAPT = "python -m autodistill.teacher adapt"
+
+
+class Start(StrEnum):
+    """Where the student's weights begin."""
+
+    RANDOM = "random"
+    WORDS = "the teacher's word meanings in closed form, blocks at the identity"
+    TEACHER_LAYERS = "copies of the teacher's layers"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some of the steps, under one loss.
+
+    Attributes:
+        name: For people and records.
+        terms: Each with its factor.
+        share: Of all steps, relative to the shares of the other stages.
+        learning_rate: Peak.
+        layers: Makes the layer map from the two depths.
+        one_by_one: One mapped layer after the other, those below it frozen.
+        top_only: Train the last layer and what follows it, nothing below.
+        only: Whether the stage is for one kind of teacher; others skip it.
+    """
+
+    name: str
+    terms: tuple[tuple[float, Term], ...]
+    share: float = 1.0
+    learning_rate: float = 1e-3
+    layers: Callable[[int, int], LayerMap] = maps.uniform
+    one_by_one: bool = False
+    top_only: bool = False
+    only: TeacherKind | None = None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Of all its terms."""
+        return frozenset().union(*(term.needs for _, term in self.terms))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A known way to distil.
+
+    Attributes:
+        name: As on the command line.
+        summary: One line.
+        source: Where it comes from.
+        start: Where the weights begin.
+        stages: In order.
+    """
+
+    name: str
+    summary: str
+    source: str
+    start: Start
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage, or one layer of it, for one teacher and student.
+
+    Attributes:
+        name: The stage's, with the layer where it goes one by one.
+        stage: What it is of.
+        layers: Its layer map.
+        steps: At least one.
+        begin: Layers of the student up to this one are frozen.
+        depth: Layers of the student that are run.
+        teacher_depth: Layers of the teacher that are run.
+    """
+
+    name: str
+    stage: Stage
+    layers: LayerMap
+    steps: int
+    begin: int
+    depth: int
+    teacher_depth: int
+
+    def trains(self, name: str) -> bool:
+        """Whether the parameter of this name is trained.
+
+        What no term reads is not: the optimiser would let it decay.
+        """
+        needs, owner = self.stage.needs, name.split(".")[0]
+        match owner:
+            case "embeddings":
+                return self.begin == 0
+            case "encoder":  # encoder.layer.3.attention...
+                last = len(self.layers) if Need.BLOCKS in needs else self.depth
+                return self.begin <= int(name.split(".")[2]) < last
+            case "output" | "token_output":
+                return Need.EMBEDDING in needs
+            case "projection":
+                return int(name.split(".")[1]) in self.projections()
+            case "inlet":
+                return int(name.split(".")[1]) in self.inlets()
+            case _:
+                return name.startswith(HEAD_PREFIX) and Need.HEAD in needs
+
+    def projections(self) -> set[int]:
+        """States of the student that are compared with states of the teacher."""
+        needs = self.stage.needs
+        mapped = {i for i, j in enumerate(self.layers, 1) if j is not None}
+        words = {0} if Need.WORD_PROJECTION in needs else set()
+        return words | (mapped if Need.PROJECTIONS in needs else set())
+
+    def inlets(self) -> set[int]:
+        """Layers after which a block begins that reads the teacher's states."""
+        if Need.BLOCKS not in self.stage.needs:
+            return set()
+        return {begin for begin, *_ in maps.blocks(self.layers) if begin}
+
+
+def plan(recipe: Recipe, teacher: Teacher, student: EncoderConfig, *, steps: int) -> list[Planned]:
+    """The phases of a run, with their steps.
+
+    Raises:
+        RecipeError: The recipe does not apply to these two, or has more phases than
+            there are steps.
+    """
+    stages = [stage for stage in recipe.stages if stage.only in (None, teacher.kind)]
+    for stage in stages:
+        _check(recipe, stage, teacher, student)
+    _check_start(recipe, teacher, student)
+    drafts: list[tuple[float, Planned]] = []
+    for stage in stages:
+        whole = stage.layers(student.num_hidden_layers, teacher.config.num_hidden_layers)
+        parts = maps.progressive(whole) if stage.one_by_one else (whole,)
+        begin = student.num_hidden_layers - 1 if stage.top_only else 0
+        for layers in parts:
+            one = _draft(stage, layers, begin, teacher, student)
+            drafts.append((stage.share / len(parts), one))
+            begin = one.depth if stage.one_by_one else begin
+    if steps < len(drafts):
+        raise RecipeError(
+            f"the recipe {recipe.name} has {len(drafts)} phases for these two and needs a step for "
+            f"each; got --steps {steps}"
+        )
+    shares = [share for share, _ in drafts]
+    return [
+        replace(one, steps=count)
+        for count, (_, one) in zip(_split(steps, shares), drafts, strict=True)
+    ]
+
+
+def _draft(
+    stage: Stage, layers: LayerMap, begin: int, teacher: Teacher, student: EncoderConfig
+) -> Planned:
+    whole = bool(stage.needs & {Need.HEAD, Need.EMBEDDING})
+    last = max(i for i, j in enumerate(layers, 1) if j is not None)
+    teacher_last = max(j for j in layers if j is not None)
+    depth = student.num_hidden_layers if whole else last
+    return Planned(
+        name=f"{stage.name} {last}" if stage.one_by_one else stage.name,
+        stage=stage,
+        layers=layers,
+        steps=1,
+        begin=begin,
+        depth=0 if Need.BLOCKS in stage.needs and not whole else depth,
+        teacher_depth=teacher.config.num_hidden_layers if whole else teacher_last,
+    )
+
+
+def _split(steps: int, shares: list[float]) -> list[int]:
+    """Whole steps by shares, each at least one, all of them in sum."""
+    spare, total, given, taken = steps - len(shares), sum(shares), 0.0, 0
+    counts = []
+    for share in shares:
+        given += spare * share / total
+        counts.append(1 + round(given) - taken)
+        taken = round(given)
+    return counts
+
+
+def _check(recipe: Recipe, stage: Stage, teacher: Teacher, student: EncoderConfig) -> None:
+    if Need.HEAD in stage.needs and teacher.head is None:
+        raise RecipeError(
+            f"the recipe {recipe.name} needs a teacher with a masked-LM head, and {teacher.name} "
+            f"has none; train one with {ADAPT}, or use --recipe embedding, minilm or tinybert"
+        )
+    if Need.EMBEDDING in stage.needs and teacher.kind is not TeacherKind.EMBEDDING:
+        raise RecipeError(
+            f"the recipe {recipe.name} needs an embedding teacher, and {teacher.name} has a "
+            "masked-LM head; use --recipe mobilebert, distilbert, minilm or tinybert"
+        )
+    heads = student.num_attention_heads, teacher.config.num_attention_heads
+    if Need.EQUAL_HEADS in stage.needs and heads[0] != heads[1]:
+        raise RecipeError(
+            f"the recipe {recipe.name} transfers attention head by head, and the student has "
+            f"{heads[0]} heads where the teacher has {heads[1]}; take a student with "
+            f"num_attention_heads {heads[1]}, or use --recipe minilm or autodistill"
+        )
+
+
+def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> None:
+    if recipe.start is not Start.TEACHER_LAYERS:
+        return
+    deeper = student.num_hidden_layers > teacher.config.num_hidden_layers
+    other = [
+        name
+        for name, value in vars(teacher.config).items()
+        if name not in ("num_hidden_layers", "pad_token_id") and vars(student).get(name) != value
+    ]
+    if student.model_type != teacher.config.model_type or other or deeper:
+        what = ", ".join(other) or "model_type" if not deeper else "num_hidden_layers"
+        raise RecipeError(
+            f"the recipe {recipe.name} begins with copies of the teacher's layers, so all but the "
+            f"depth must be the teacher's; they differ in {what}. Take such a student, or use "
+            "another --recipe"
+        )

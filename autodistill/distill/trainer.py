@@ -1,0 +1,341 @@
+"""One trainer for everything that is trained at length: students and teachers.
+
+A run is a list of phases, each a loss, the parameters that it trains and a number
+of steps. All state is in the parameters, the optimiser's state and the number of
+steps done, and a batch is a function of its step; so a run that is killed goes on
+from its last checkpoint and ends as it would have.
+
+A step is one compiled program over all devices, its buffers donated, compiled once
+per phase. The batch is split over the devices; each device's part may be cut into
+micro-batches, whose gradients are added up. Losses are sums over positions divided
+by the number of positions in the whole batch, so neither split changes them.
+
+Axes: B = batch; A = micro-batches; D = devices.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from autodistill.distill.checkpoints import Checkpoints, Place
+from autodistill.distill.optimiser import make_optimiser
+from autodistill.distill.train_step import (
+    Batch,
+    Loss,
+    Params,
+    Rest,
+    State,
+    loss_names,
+    make_step,
+)
+from autodistill.errors import ArgumentError, TrainingError
+
+DIVERGED = 20.0  # times the loss that a phase began with
+
+OnRecord = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some steps under one loss.
+
+    Attributes:
+        name: For people and records.
+        steps: At least one.
+        learning_rate: Peak of the phase's own schedule.
+        loss: Of parameters, constants and a batch.
+        trains: Whether the parameter of this name is trained; others stay.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float
+    loss: Loss
+    trains: Callable[[str], bool] = lambda _: True
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What does not depend on the loss.
+
+    Attributes:
+        batch_size: Passages per step, over all devices.
+        accumulate: Micro-batches that a batch is cut into.
+        weight_decay: Of AdamW, on matrices.
+        log_every: Steps to one record of losses, their means.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    batch_size: int = 32
+    accumulate: int = 1
+    weight_decay: float = 0.01
+    log_every: int = 20
+    checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                flag = "--" + name.replace("_", "-")
+                raise ArgumentError(f"{flag} must be at least 1; got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run ends with.
+
+    Attributes:
+        params: All parameters, trained or not.
+        records: Means of the losses, in order.
+        seconds: Spent in steps, over all sittings.
+        compile_s: Spent in compiling, in this one.
+        accumulate: Micro-batches at the end.
+    """
+
+    params: Params
+    records: list[dict[str, Any]]
+    seconds: float
+    compile_s: float
+    accumulate: int
+
+
+class Trainer:
+    """Runs phases over batches, with its state in one folder.
+
+    Args:
+        phases: In order.
+        weights: Of a batch: for each kind of position, 1 where it counts and 0
+            where it is padding, as an array whose first axis is the batch.
+        batch_at: The batch of a step; arrays whose first axis is the batch.
+        settings: Batch size and intervals.
+        checkpoints: Of this run.
+        devices: All that jax sees, if not given.
+
+    Raises:
+        ArgumentError: The batch cannot be split evenly.
+    """
+
+    def __init__(
+        self,
+        phases: list[Phase],
+        *,
+        weights: Callable[[Batch], dict[str, jax.Array]],
+        batch_at: Callable[[int], dict[str, np.ndarray]],
+        settings: TrainSettings,
+        checkpoints: Checkpoints,
+        devices: list[jax.Device] | None = None,
+    ) -> None:
+        self.phases, self.weights, self.batch_at = phases, weights, batch_at
+        self.settings, self.checkpoints = settings, checkpoints
+        mesh = Mesh(np.array(devices or jax.devices()), ("data",))
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec("data"))
+        self._micro = NamedSharding(mesh, PartitionSpec(None, "data"))
+        self._compile_s = 0.0
+        size = settings.accumulate * mesh.size
+        if settings.batch_size % size:
+            raise ArgumentError(
+                f"--batch-size must be a multiple of {size}, for {mesh.size} devices and "
+                f"--accumulate {settings.accumulate}; got {settings.batch_size}"
+            )
+
+    def run(
+        self, params: Mapping[str, Any], constants: Any, on_record: OnRecord = lambda _: None
+    ) -> Trained:
+        """Train from ``params``, or from the last checkpoint where there is one.
+
+        Where memory does not suffice, the batch is cut into more micro-batches and
+        the run goes on from its last checkpoint.
+
+        Args:
+            params: All parameters by name.
+            constants: What the losses read beside them: any arrays.
+            on_record: Told of every record; it may raise to stop the run.
+
+        Raises:
+            TrainingError: A loss or weight is not finite, a loss has grown beyond
+                reason, or memory does not suffice for one passage per device.
+        """
+        constants = jax.device_put(constants, self._replicated)
+        accumulate = self.settings.accumulate
+        while True:
+            try:
+                return self._run(params, constants, accumulate, on_record)
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                place = self.checkpoints.place()
+                accumulate = self._cut(max(accumulate, place.accumulate if place else 1), error)
+
+    def _cut(self, accumulate: int, error: BaseException) -> int:
+        """The next number of micro-batches that splits the batch evenly."""
+        rows = self.settings.batch_size // self._replicated.mesh.size
+        for more in range(accumulate + 1, rows + 1):
+            if rows % more == 0:
+                return more
+        raise TrainingError(
+            "out of memory with one passage per device at a time; use a shorter "
+            "--sequence-length or a smaller student"
+        ) from error
+
+    def _run(
+        self,
+        initial: Mapping[str, Any],
+        constants: Any,
+        accumulate: int,
+        on_record: OnRecord,
+    ) -> Trained:
+        place = self.checkpoints.place()
+        if place is None:
+            place = Place(0, accumulate, 0.0)
+            copies = {name: jnp.array(value) for name, value in initial.items()}
+            params: Params = jax.device_put(copies, self._replicated)
+        else:
+            place = replace(place, accumulate=max(place.accumulate, accumulate))
+            params = self.checkpoints.params(dict(initial), self._replicated)
+        records = self.checkpoints.losses(up_to=place.step)
+        begin = 0
+        for phase in self.phases:
+            if place.step < begin + phase.steps:
+                params, place = self._run_phase(
+                    phase, begin, params, constants, place, records, on_record
+                )
+            begin += phase.steps
+        return Trained(params, records, place.seconds, self._compile_s, place.accumulate)
+
+    def _run_phase(
+        self,
+        phase: Phase,
+        begin: int,
+        params: Params,
+        constants: Any,
+        place: Place,
+        records: list[dict[str, Any]],
+        on_record: OnRecord,
+    ) -> tuple[Params, Place]:
+        """Parameters and place after what is left of a phase, which began after ``begin``."""
+        settings, end, done = self.settings, begin + phase.steps, place.step
+        frozen = {name: value for name, value in params.items() if not phase.trains(name)}
+        trained = {name: value for name, value in params.items() if phase.trains(name)}
+        step, state = self._prepared(phase, begin, trained, frozen, constants, place.accumulate)
+        if done > begin:
+            state = state._replace(rest=self.checkpoints.optimiser(state.rest, self._replicated))
+        logged = max([begin, *(record["step"] for record in records)])
+        began = time.perf_counter()
+        for batch in self._batches(done, end):
+            state = step(state, frozen, constants, batch)
+            done += 1
+            logs = done % settings.log_every == 0 or done == end
+            if logs:
+                record = _record(phase, state.rest, steps=done - logged)
+                _check(phase, state, record, [r for r in records if r["step"] > begin])
+                records.append(record)
+                self.checkpoints.add_loss(record)
+                zeros = jax.tree.map(np.zeros_like, jax.device_get(state.rest.sums))
+                sums = jax.device_put(zeros, self._replicated)
+                state = state._replace(rest=state.rest._replace(sums=sums))
+                logged = done
+            if done % settings.checkpoint_every == 0 or done == end:
+                jax.block_until_ready(state)
+                seconds = place.seconds + time.perf_counter() - began
+                place = Place(done, place.accumulate, seconds)
+                _check_weights(phase, state, done)
+                self.checkpoints.save(place, frozen | state.params, state.rest)
+                began = time.perf_counter()
+            if logs:
+                on_record(record)
+        return frozen | state.params, place
+
+    def _prepared(
+        self,
+        phase: Phase,
+        begin: int,
+        trained: Params,
+        frozen: Params,
+        constants: Any,
+        accumulate: int,
+    ) -> tuple[Callable[..., State], State]:
+        """The compiled step of a phase, and the state that the phase begins with."""
+        if not trained:
+            raise ValueError(f"the phase {phase.name} trains no parameter")
+        began = time.perf_counter()
+        optimiser = make_optimiser(
+            steps=phase.steps,
+            learning_rate=phase.learning_rate,
+            weight_decay=self.settings.weight_decay,
+        )
+        batch = self._placed(self.batch_at(begin))
+        zeros = dict.fromkeys(
+            loss_names(phase.loss, frozen | trained, constants, batch), jnp.float32(0)
+        )
+        rest = Rest(optimiser.init(trained), jnp.int32(begin), zeros, jnp.int32(0), zeros)
+        # Copies, as zeros are one array many times and buffers are given away.
+        rest = jax.device_put(jax.tree.map(np.array, jax.device_get(rest)), self._replicated)
+        state = State(trained, rest)
+        step = jax.jit(
+            make_step(phase.loss, self.weights, optimiser, accumulate, self._micro),
+            donate_argnums=0,
+            out_shardings=self._replicated,
+        )
+        compiled = step.lower(state, frozen, constants, batch).compile()
+        self._compile_s += time.perf_counter() - began
+        return compiled, state
+
+    def _batches(self, begin: int, end: int) -> Iterator[dict[str, jax.Array]]:
+        """Batches of these steps; the next few are made while one is computed on."""
+        steps = grain.MapDataset.range(begin, end).map(self.batch_at)
+        options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+        for batch in steps.to_iter_dataset(options):
+            yield self._placed(batch)
+
+    def _placed(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+        return jax.device_put(batch, self._split)
+
+
+def _record(phase: Phase, rest: Rest, *, steps: int) -> dict[str, Any]:
+    """Means of the losses over the last ``steps`` steps."""
+    sums, step = jax.device_get((rest.sums, rest.step))
+    means = {name: float(value) / steps for name, value in sums.items()}
+    return {"step": int(step), "phase": phase.name, **means}
+
+
+def _check(
+    phase: Phase, state: State, record: dict[str, Any], earlier: list[dict[str, Any]]
+) -> None:
+    """Stop a run that cannot be saved, saying since when and through what."""
+    first_bad = int(state.rest.first_bad)
+    advice = "use a lower --learning-rate or a larger --batch-size"
+    if first_bad:
+        values = {name: float(value) for name, value in state.rest.bad.items()}
+        bad = [f"{name} is {v}" for name, v in values.items() if not np.isfinite(v)]
+        cause = ", ".join(bad) or "the gradient is not finite, though the loss is"
+        raise TrainingError(
+            f"training diverged at step {first_bad} of phase {phase.name} (learning rate "
+            f"{phase.learning_rate:g}): {cause}; {advice}"
+        )
+    if earlier and record["loss"] > DIVERGED * earlier[0]["loss"] > 0:
+        raise TrainingError(
+            f"training diverged by step {record['step']} of phase {phase.name} (learning rate "
+            f"{phase.learning_rate:g}): the loss is {record['loss']:.3g}, which began at "
+            f"{earlier[0]['loss']:.3g}; {advice}"
+        )
+
+
+def _check_weights(phase: Phase, state: State, step: int) -> None:
+    """No checkpoint is made of weights that are not finite."""
+    bad = [name for name, leaf in state.params.items() if not bool(jnp.isfinite(leaf).all())]
+    if bad:
+        raise TrainingError(
+            f"training diverged by step {step} of phase {phase.name}: {len(bad)} weights are not "
+            f"finite, {bad[0]} among them; use a lower --learning-rate"
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

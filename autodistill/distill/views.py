@@ -1,0 +1,169 @@
+"""What student and teacher make of a batch: all that a loss may compare.
+
+Both are pure functions of weights, arrays by checkpoint name, and a batch. Under
+``jit`` what no loss reads is not computed.
+
+A batch holds ``ids`` and ``mask``, (B, L); under a masked-LM teacher also
+``positions``, ``labels`` and ``weights`` of its masked places, (B, K).
+
+Axes: B = batch, L = sequence, K = masked places, C = hidden width, V = vocabulary,
+e = width of the teacher's embedding.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from autodistill.distill.train_step import Batch
+from autodistill.models.checkpoint import build_encoder, build_head
+from autodistill.models.config import EncoderConfig
+from autodistill.models.encoder import Encoder
+from autodistill.models.layers import Attended
+from autodistill.teacher import Pooling, Teacher, TeacherKind, pool
+
+TABLE = "embeddings.word_embeddings.weight"
+
+ArraysByName = Mapping[str, jax.Array]
+
+
+@dataclass(frozen=True)
+class View:
+    """What one model makes of a batch.
+
+    Attributes:
+        config: Its shape.
+        states: Hidden states by number: 0 of the embedding, ``i`` of layer ``i``;
+            (B, L, C) each. Layers that were not asked for are not there.
+        attended: What the attention of layer ``i`` computed.
+        logits: (B, K, V) scores at the masked places, under a masked-LM teacher.
+        tokens: (B, L, e) each token's share of the passage embedding, under an
+            embedding teacher; where its pooling is not linear, its last hidden state.
+        passages: (B, e) embeddings of the passages, under an embedding teacher.
+        run_layers: Layers ``begin`` to ``end``, exclusive, on given states.
+    """
+
+    config: EncoderConfig
+    states: Mapping[int, jax.Array]
+    attended: Mapping[int, Attended]
+    logits: jax.Array | None
+    tokens: jax.Array | None
+    passages: jax.Array | None
+    run_layers: Callable[[jax.Array, int, int], jax.Array]
+
+
+def teacher_view(
+    teacher: Teacher, weights: ArraysByName, batch: Batch, *, depth: int, scan: bool
+) -> View:
+    """The teacher's, from its first ``depth`` layers; what follows only where these are all."""
+    encoder = build_encoder(teacher.config, weights)
+    trace = encoder.trace_layers(
+        encoder.embeddings(batch["ids"], None), batch["mask"], 0, depth, scan=scan
+    )
+    logits = tokens = passages = None
+    if depth == teacher.config.num_hidden_layers:
+        if teacher.kind is TeacherKind.MASKED_LM:
+            logits = masked_logits(teacher.config, weights, trace.hidden_states[-1], batch)
+        else:
+            assert teacher.pooling is not None, "an embedding teacher pools"
+            tokens, passages = shares(teacher.pooling, trace.hidden_states[-1], batch["mask"])
+    return View(
+        teacher.config,
+        dict(enumerate(trace.hidden_states)),
+        dict(enumerate(trace.attended, 1)),
+        logits,
+        tokens,
+        passages,
+        _runner(encoder, batch, scan=scan),
+    )
+
+
+def student_view(
+    config: EncoderConfig,
+    pooling: Pooling | None,
+    params: ArraysByName,
+    batch: Batch,
+    *,
+    begin: int,
+    depth: int,
+    scan: bool,
+) -> View:
+    """The student's, from its first ``depth`` layers.
+
+    Args:
+        config: Its shape.
+        pooling: Of its teacher; None under a masked-LM teacher.
+        params: Weights of the encoder, and of head or output layers.
+        batch: See above.
+        begin: Layers up to this one are frozen: no gradient passes into them, and
+            they are not in the view.
+        depth: Layers that are run.
+        scan: Run them as one compiled loop.
+    """
+    encoder = build_encoder(config, params)
+    hidden = encoder.embeddings(batch["ids"], None)
+    if begin:
+        lower = encoder.run_layers(hidden, batch["mask"], 0, begin, scan=scan)
+        hidden = jax.lax.stop_gradient(lower)
+    trace = encoder.trace_layers(hidden, batch["mask"], begin, depth, scan=scan)
+    logits = tokens = passages = None
+    if depth == config.num_hidden_layers:
+        last = trace.hidden_states[-1]
+        if pooling is None:
+            logits = masked_logits(config, params, last, batch)
+        else:
+            tokens = applied(params, "token_output", last)
+            passages = applied(params, "output", pool(last, batch["mask"], pooling.mode))
+    return View(
+        config,
+        dict(enumerate(trace.hidden_states, begin)),
+        dict(enumerate(trace.attended, begin + 1)),
+        logits,
+        tokens,
+        passages,
+        _runner(encoder, batch, scan=scan),
+    )
+
+
+def masked_logits(
+    config: EncoderConfig, weights: ArraysByName, hidden: jax.Array, batch: Batch
+) -> jax.Array:  # (B, K, V)
+    """Scores over the vocabulary at the masked places."""
+    where = jnp.take_along_axis(hidden, batch["positions"][..., None], axis=1)
+    return build_head(config, weights)(where, weights[TABLE])
+
+
+def shares(
+    pooling: Pooling, hidden: jax.Array, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:  # (B, L, e), (B, e)
+    """Each token's share of the passage embedding, and that embedding.
+
+    Where pooling is not linear there is no such share; then the first are the
+    hidden states.
+    """
+    passage = pooling.project(pool(hidden, mask, pooling.mode))
+    tokens = pooling.project(hidden) if pooling.is_linear else hidden
+    if pooling.normalize:
+        norm = jnp.linalg.norm(passage, axis=-1, keepdims=True).clip(1e-12)
+        passage = passage / norm
+        tokens = tokens / norm[:, None] if pooling.is_linear else tokens
+    return tokens, passage
+
+
+def applied(params: ArraysByName, layer: str, x: jax.Array) -> jax.Array:
+    """``x @ kernel + bias`` of the layer of this name.
+
+    The layer is kept larger by the root of its width: Adam's steps have one size
+    for all weights, and one of them would otherwise overthrow a fitted layer.
+    """
+    kernel, bias = params[f"{layer}.kernel"], params[f"{layer}.bias"]
+    return (x @ kernel + bias) / kernel.shape[1] ** 0.5
+
+
+def _runner(
+    encoder: Encoder, batch: Batch, *, scan: bool
+) -> Callable[[jax.Array, int, int], jax.Array]:
+    return lambda hidden, begin, end: encoder.run_layers(
+        hidden, batch["mask"], begin, end, scan=scan
+    )

@@ -1,0 +1,208 @@
+"""``python -m autodistill.teacher``: adapt a teacher before it is distilled."""
+
+import os
+import signal
+import sys
+from dataclasses import dataclass, field
+from inspect import getdoc
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
+
+from autodistill.errors import ArgumentError, AutoDistillError
+
+PROG = "python -m autodistill.teacher"
+OBJECTIVES = ("mlm",)
+INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
+USAGE = f"""usage: {PROG} adapt [options]
+
+  adapt    continue the training of a teacher on a text, before it is distilled
+
+{PROG} adapt --help says more"""
+
+
+@dataclass(frozen=True)
+class AdaptArguments:
+    """Continue the masked-LM training of an encoder on a text.
+
+    An encoder without a masked-LM head is given one: recipes that need the
+    teacher's scores (mobilebert, distilbert) then apply to it. The folder of --out
+    is a Hugging Face checkpoint, which transformers.AutoModelForMaskedLM and
+    --teacher load. State is kept beside it, in OUT.training, while training goes
+    on: stop it at any time, the same command goes on from the last checkpoint.
+
+    Examples:
+
+      python -m autodistill.teacher adapt --steps 20000 --out runs/minilm-mlm
+
+      python -m autodistill.teacher adapt --teacher bert-base-uncased/ --corpus medical/ \\
+          --steps 50000 --batch-size 256 --accumulate 8 --out runs/bert-medical
+    """
+
+    teacher: Path | None = None
+    """Hugging Face BERT or MobileBERT checkpoint, or sentence-transformers folder. Default: the
+    MiniLM sentence encoder of the demo extra."""
+    corpus: tuple[Path, ...] = ()
+    """Text files, folders, .gz, or .jsonl with a text field. Default: the English documentation of
+    Python and its scientific packages."""
+    objective: str = "mlm"
+    """What is trained: mlm, to guess masked words."""
+    steps: int = 10_000
+    """Training steps."""
+    out: Path | None = None
+    """Folder of the adapted teacher. Needed."""
+    batch_size: int = 32
+    """Passages per step, over all devices."""
+    accumulate: int = 1
+    """Micro-batches that each batch is cut into, to save memory. Raised where memory is short."""
+    sequence_length: int = 128
+    """Tokens per passage."""
+    learning_rate: float = 1e-4
+    """Peak; it rises over a twentieth of the steps and then falls to zero."""
+    weight_decay: float = 0.01
+    """Of AdamW, on matrices."""
+    seed: int = 0
+    """Fixes the order of passages and the masking."""
+    held_out_passages: int = 768
+    """Passages that the teacher is judged on, at most."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. Default: a twentieth of the steps."""
+    log_every: int = 20
+    """Steps to one record of the loss."""
+    unroll: bool = False
+    """Compile every layer on its own: faster steps, a slower start."""
+    cache_dir: Path = field(
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
+        )
+    )
+    """Tokenised text, shared by all runs."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; 0 is success, 2 bad input, 130 interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] != ["adapt"]:
+        helped = argv[:1] in (["--help"], ["-h"])
+        print(USAGE, file=sys.stdout if helped else sys.stderr)
+        return 0 if helped else 2
+    arguments = tyro.cli(
+        AdaptArguments,
+        args=argv[1:],
+        prog=f"{PROG} adapt",
+        description=getdoc(AdaptArguments),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        adapt(arguments, console)
+    except AutoDistillError as error:
+        message = Text.assemble(("error: ", "bold red"), str(error))
+        Console(stderr=True).print(message, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print(INTERRUPTED)
+        return 130
+    return 0
+
+
+def adapt(arguments: AdaptArguments, console: Console) -> None:
+    """Resolve the arguments and run; cheap checks come before anything slow."""
+    check(arguments)
+    assert arguments.out is not None, "checked"
+    # the rest loads here, after what can be refused without it
+    from autodistill.corpus import passage_sources
+    from autodistill.distill.adapt import AdaptSettings, as_masked_lm
+    from autodistill.distill.adapt import adapt as run
+    from autodistill.distill.judge import make_held_out
+    from autodistill.distill.progress import TrainingProgress
+    from autodistill.distill.trainer import TrainSettings
+    from autodistill.export import check_replaceable, save_student
+    from autodistill.search.materials import TextSettings, tokenised
+    from autodistill.search.progress import Display
+    from autodistill.teacher import demo_teacher_folder, load_teacher
+
+    settings = AdaptSettings(
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        unroll=arguments.unroll,
+        train=TrainSettings(
+            batch_size=arguments.batch_size,
+            accumulate=arguments.accumulate,
+            weight_decay=arguments.weight_decay,
+            log_every=arguments.log_every,
+            checkpoint_every=arguments.checkpoint_every or max(arguments.steps // 20, 1),
+        ),
+    )
+    out = arguments.out.resolve()
+    check_replaceable(out)
+    teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+    if teacher.folder.is_relative_to(out) or out.is_relative_to(teacher.folder):
+        raise ArgumentError(f"--out must not be the teacher's own folder; got {arguments.out}")
+    longest = teacher.config.max_position_embeddings
+    if arguments.sequence_length > longest:
+        raise ArgumentError(
+            f"--sequence-length must be at most {longest}, the positions that the teacher has; "
+            f"got {arguments.sequence_length}"
+        )
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    head = "its own head" if teacher.head is not None else "a new masked-LM head"
+    say(f"[bold]teacher[/]   {escape(teacher.name)}, {head}")
+    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
+    with Display(console) as display:
+        store = tokenised(teacher, text, arguments.cache_dir, display)
+    train, held_source = passage_sources(
+        store,
+        sequence_length=arguments.sequence_length,
+        special=teacher.special,
+        batch_size=arguments.batch_size,
+    )
+    masked = as_masked_lm(teacher)
+    held = make_held_out(
+        masked, held_source, count=arguments.held_out_passages, seed=arguments.seed
+    )
+    identity = {
+        "corpus": text.corpus_key(),
+        "sequence_length": arguments.sequence_length,
+        "held_out_passages": arguments.held_out_passages,
+    }
+    state = out.with_name(f"{out.name}.training")
+    with TrainingProgress(console, arguments.steps) as progress:
+        result = run(teacher, train, held, state, settings, text=identity, on_record=progress)
+    save_student(result.student, masked, out)
+    quality, start = result.judged.quality, result.start.quality
+    say(
+        f"[bold]quality[/]   masked-token accuracy {quality.value:.3f} ± "
+        f"{quality.standard_error:.3f} on held-out text (at the start {start.value:.3f})"
+    )
+    say(f"[bold]speed[/]     {result.tokens_per_s:,.0f} tokens a second")
+    say(f"[bold]teacher[/]   {escape(str(out))}; its state, {escape(str(state))}, may be deleted")
+
+
+def check(arguments: AdaptArguments) -> None:
+    """Refuse what nothing can be done with."""
+    if arguments.out is None:
+        raise ArgumentError("--out FOLDER is needed: where the adapted teacher goes")
+    if arguments.objective not in OBJECTIVES:
+        raise ArgumentError(
+            f"--objective must be one of {', '.join(OBJECTIVES)}; got {arguments.objective!r}"
+        )
+    for name, least in (("sequence_length", 3), ("held_out_passages", 2), ("checkpoint_every", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            flag = "--" + name.replace("_", "-")
+            raise ArgumentError(f"{flag} must be at least {least}; got {value}")
+    if not 0 <= arguments.weight_decay < float("inf"):
+        raise ArgumentError(f"--weight-decay must be at least 0; got {arguments.weight_decay}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

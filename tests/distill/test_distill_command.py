@@ -1,0 +1,209 @@
+"""``python -m autodistill.distill``: the whole way, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autodistill.distill.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = {
+    "num_hidden_layers": 2,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+}
+WORDS = ["the", "sea", "is", "cold", "warm", "day", "night", "rain", "on", "hills", "."]
+VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny embedding teacher, a text, and a student's shape."""
+    torch = pytest.importorskip("torch", reason="transformers runs on torch")
+    transformers = pytest.importorskip("transformers", reason="it writes the teacher")
+    root = tmp_path_factory.mktemp("command")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        num_hidden_layers=2,
+        hidden_size=24,
+        num_attention_heads=2,
+        intermediate_size=32,
+        vocab_size=len(VOCABULARY),
+        max_position_embeddings=32,
+        initializer_range=0.5,
+    )
+    transformers.BertModel(config).save_pretrained(root / "teacher")
+    (root / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
+    transformers.BertTokenizer(str(root / "vocab.txt")).save_pretrained(root / "teacher")
+    rng = np.random.default_rng(0)
+    (root / "text").mkdir()
+    for i in range(60):
+        text = " ".join(rng.choice(WORDS, 60))
+        (root / "text" / f"{i}.txt").write_text(text)
+    (root / "student.json").write_text(json.dumps([ARCHITECTURE]))
+    return root
+
+
+def options(folder: Path, out: Path, **changes: object) -> list[str]:
+    values: dict[str, object] = {
+        "teacher": folder / "teacher",
+        "architecture": folder / "student.json",
+        "recipe": "embedding",
+        "corpus": folder / "text",
+        "cache-dir": folder / "cache",
+        "steps": 12,
+        "batch-size": 8,
+        "sequence-length": 16,
+        "fitted-passages": 64,
+        "log-every": 2,
+        "checkpoint-every": 4,
+        "out": out,
+        **{name.replace("_", "-"): value for name, value in changes.items()},
+    }
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path) -> Path:
+    out = folder / "finished"
+    assert main(options(folder, out)) == 0
+    return out
+
+
+def test_command_leaves_a_student_that_loads_and_its_figures(finished: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="it must load what we save")
+    model = transformers.AutoModel.from_pretrained(finished / "student")
+    assert model.config.hidden_size == 16 and model.config.num_hidden_layers == 2
+    record = json.loads((finished / "result.json").read_text())
+    assert record["recipe"] == "embedding" and record["settings"]["steps"] == 12
+    assert 0 <= record["quality"] <= 1 and record["tokens_per_s"] > 0
+    assert record["flops_per_s"] > 0 and record["limit_flops_per_s"] > 0
+    lines = [json.loads(line) for line in (finished / "losses.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
+    assert lines[-1] == record["losses"] and {"token_states", "passage_embedding"} < set(lines[0])
+
+
+def test_command_killed_by_the_system_goes_on(folder: Path, finished: Path, tmp_path: Path) -> None:
+    """Its losses and its student are bit for bit those of the run that was not killed."""
+    out = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autodistill.distill", *options(folder, out)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not (out / "checkpoints" / "4").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert main(options(folder, out)) == 0
+    assert (out / "losses.jsonl").read_bytes() == (finished / "losses.jsonl").read_bytes()
+    for name in ("model.safetensors", "2_Dense/model.safetensors"):
+        ours, theirs = (folder / "student" / name for folder in (out, finished))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_command_interrupted_says_how_to_go_on(folder, tmp_path, monkeypatch, capsys) -> None:
+    from autodistill.distill.trainer import Trainer
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    assert main(options(folder, tmp_path / "run")) == 130
+    assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_command_lists_recipes(capsys) -> None:
+    assert main(["--list-recipes"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("autodistill", "embedding", "mobilebert", "distilbert", "tinybert", "minilm"):
+        assert name in shown
+    assert "nas-bert" in shown and "https://arxiv.org/abs/1909.10351" in shown
+
+
+def test_command_help_teaches(capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert "goes on from the last checkpoint" in " ".join(shown.split())
+    assert "python -m autodistill.distill --list-recipes" in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "bert"}, "--recipe must be one of these; got 'bert'"),
+        ({"recipe": "mobilebert"}, "needs a teacher with a masked-LM head"),
+        ({"steps": 0}, "--steps must be at least 1; got 0"),
+        ({"batch_size": 0}, "--batch-size must be at least 1; got 0"),
+        ({"batch_size": 9, "accumulate": 2}, "--batch-size must be a multiple of 2"),
+        ({"batch_size": 100000}, "expected at least 100000 training passages"),
+        ({"accumulate": -1}, "--accumulate must be at least 1; got -1"),
+        ({"sequence_length": 2}, "--sequence-length must be at least 3; got 2"),
+        ({"sequence_length": 33}, "must be at most 32, the positions that the teacher has; got 33"),
+        ({"learning_rate": "nan"}, "--learning-rate must be positive; got nan"),
+        ({"learning_rate": -1}, "--learning-rate must be positive; got -1"),
+        ({"weight_decay": -1}, "--weight-decay must be at least 0; got -1"),
+        ({"weight_decay": "nan"}, "--weight-decay must be at least 0; got nan"),
+        ({"seed": 2**32}, "--seed must lie from 0"),
+        ({"log_every": 0}, "--log-every must be at least 1"),
+        ({"checkpoint_every": 0}, "--checkpoint-every must be at least 1"),
+        ({"fitted_passages": 1}, "--fitted-passages must be at least 2"),
+        ({"held_out_passages": 1}, "--held-out-passages must be at least 2"),
+        ({"teacher": "nowhere"}, "nowhere is not a folder"),
+        ({"architecture": "nowhere"}, "--architecture must be a file"),
+        ({"architecture": "two.json"}, "must hold one architecture, the student's; it holds 2"),
+        ({"architecture": "text.yaml"}, "architectures are read from .csv, .json, .jsonl"),
+        ({"architecture": "odd.json"}, "num_attention_heads must divide"),
+    ],
+)
+def test_command_refuses_bad_input(changes, message, folder, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = {**ARCHITECTURE, "hidden_size": 32}
+    Path("two.json").write_text(json.dumps([ARCHITECTURE, other]))
+    Path("odd.json").write_text(json.dumps([{**ARCHITECTURE, "num_attention_heads": 3}]))
+    Path("text.yaml").write_text("hidden_size: 16")
+    assert main(options(folder, tmp_path / "run", **changes)) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "error:" in shown and message in shown
+    assert not (tmp_path / "run" / "student").exists()
+
+
+def test_command_needs_a_folder_and_leaves_others_alone(folder, finished, tmp_path, capsys) -> None:
+    assert main(["--steps", "3"]) == 2
+    assert "--out FOLDER is needed" in capsys.readouterr().err
+    (tmp_path / "thesis.txt").write_text("text")
+    assert main(options(folder, tmp_path)) == 2
+    assert "is not empty and holds no run" in " ".join(capsys.readouterr().err.split())
+    assert main(options(folder, finished, steps=13)) == 2
+    assert "which differs in settings" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "layers"),
+    [
+        ("mobilebert-mini", "mobilebert", 8),
+        ("TinyBERT4", "bert", 4),
+        ("mobilebert", "mobilebert", 24),
+    ],
+)
+def test_command_shapes_by_name(name, family, layers, folder) -> None:
+    from autodistill.distill.shape import student_config
+    from autodistill.teacher import load_teacher
+
+    config = student_config(name, load_teacher(folder / "teacher"))
+    assert (config.model_type, config.num_hidden_layers) == (family, layers)
+    assert config.vocab_size == len(VOCABULARY) and config.max_position_embeddings == 32

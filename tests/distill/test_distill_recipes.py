@@ -1,0 +1,134 @@
+"""Recipes: when they apply, what they train and for how long."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from autodistill.distill.recipe import Planned, Start, plan
+from autodistill.distill.recipes import RECIPES, get_recipe
+from autodistill.errors import RecipeError
+from autodistill.models.config import BertConfig, MobileBertConfig
+from autodistill.teacher import Teacher
+
+SIZES = {"vocab_size": 60, "max_position_embeddings": 32}
+NARROW = BertConfig(2, 16, 2, 32, **SIZES)
+NAMES = [  # of one weight each: what is at stake is which layers they belong to
+    "embeddings.word_embeddings.weight",
+    "encoder.layer.0.attention.self.query.weight",
+    "encoder.layer.1.attention.self.query.weight",
+    "cls.predictions.bias",
+    "output.kernel",
+    "token_output.kernel",
+    *(f"projection.{i}.kernel" for i in range(3)),
+    "inlet.1.kernel",
+]
+
+
+@pytest.fixture(scope="module")
+def teachers(make_tiny_teacher: Callable[..., Teacher]) -> dict[str, Teacher]:
+    """Both of two layers, 24 wide, two heads."""
+    return {"embedding": make_tiny_teacher(), "masked": make_tiny_teacher(head=True)}
+
+
+def trained(one: Planned) -> list[str]:
+    return [name.rsplit(".", 1)[0] for name in NAMES if one.trains(name)]
+
+
+WORDS, HEAD = "embeddings.word_embeddings", "cls.predictions"
+FIRST, SECOND = (f"encoder.layer.{i}.attention.self.query" for i in range(2))
+
+
+def test_recipes_published_factors_are_as_published() -> None:
+    """MobileBERT's program, DistilBERT's paper and TinyBERT's equation 11."""
+
+    def factors(name: str, stage: int) -> dict[str, float]:
+        terms = RECIPES[name].stages[stage].terms
+        return {term.name: factor for factor, term in terms}
+
+    assert factors("mobilebert", 0) == {
+        "feature_map_normalised": 100,
+        "feature_map_mean": 5000,
+        "feature_map_variance": 5,
+        "attention": 1,
+    }
+    assert factors("mobilebert", 1) == {"masked_lm": 0.5, "soft_targets": 0.5}
+    assert factors("distilbert", 0) == {"soft_targets": 5, "masked_lm": 2, "cosine": 1}
+    assert factors("tinybert", 0) == {"word_states": 1, "hidden_states": 1, "attention_scores": 1}
+    assert factors("minilm", 0) == dict.fromkeys(
+        ("query_relations", "key_relations", "value_relations"), 1
+    )
+    assert RECIPES["distilbert"].start is Start.TEACHER_LAYERS
+
+
+def test_recipes_train_layer_after_layer_what_the_loss_reaches(teachers) -> None:
+    phases = plan(RECIPES["mobilebert"], teachers["masked"], NARROW, steps=100)
+    assert [(one.name, one.steps) for one in phases] == [
+        *(("progressive 1", 17), ("progressive 2", 16), ("distillation", 67)),
+    ]
+    assert trained(phases[0]) == [WORDS, FIRST, "projection.1"]
+    assert trained(phases[1]) == [SECOND, "projection.2"]
+    assert trained(phases[2]) == [WORDS, FIRST, SECOND, HEAD]
+    assert [(one.begin, one.depth, one.teacher_depth) for one in phases] == [
+        *((0, 1, 1), (1, 2, 2), (0, 2, 2)),
+    ]
+
+
+def test_recipes_skip_stages_for_other_teachers(teachers) -> None:
+    embedding = plan(RECIPES["minilm"], teachers["embedding"], NARROW, steps=10)
+    assert [(one.name, one.steps) for one in embedding] == [("relations", 8), ("output", 2)]
+    assert trained(embedding[1]) == [SECOND, "output", "token_output"]
+    masked = plan(RECIPES["minilm"], teachers["masked"], NARROW, steps=10)
+    assert [one.name for one in masked] == ["relations", "head"]
+    assert trained(masked[1]) == [SECOND, HEAD]
+
+
+def test_recipes_blocks_have_inlets_and_outlets(teachers) -> None:
+    blocks = plan(RECIPES["nas-bert"], teachers["embedding"], NARROW, steps=10)[0]
+    assert trained(blocks) == [
+        *(WORDS, FIRST, SECOND, "projection.1", "projection.2", "inlet.1"),
+    ]
+
+
+@pytest.mark.parametrize("steps", [3, 4, 10, 97, 1000])
+def test_recipes_steps_add_up(steps: int, teachers) -> None:
+    counts = [
+        one.steps for one in plan(RECIPES["autodistill"], teachers["masked"], NARROW, steps=steps)
+    ]
+    assert sum(counts) == steps and min(counts) >= 1
+    if steps == 1000:  # flash distillation is a twentieth
+        assert sum(counts[:-1]) == pytest.approx(50, abs=3)
+
+
+def test_recipes_need_a_step_per_phase(teachers) -> None:
+    with pytest.raises(RecipeError, match="has 3 phases .*; got --steps 2"):
+        plan(RECIPES["autodistill"], teachers["masked"], NARROW, steps=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "config", "message"),
+    [
+        ("mobilebert", "embedding", NARROW, "needs a teacher with a masked-LM head.*teacher adapt"),
+        ("distilbert", "embedding", NARROW, "masked-LM head, and tiny has none"),
+        ("embedding", "masked", NARROW, "needs an embedding teacher.*--recipe mobilebert"),
+        ("tinybert", "masked", replace(NARROW, num_attention_heads=4), "4 heads where .* has 2"),
+        ("mobilebert", "masked", replace(NARROW, num_attention_heads=1), "num_attention_heads 2"),
+        ("distilbert", "masked", NARROW, "differ in hidden_size, intermediate_size"),
+        ("distilbert", "masked", BertConfig(3, 24, 2, 48, **SIZES), "in num_hidden_layers"),
+        (
+            "distilbert",
+            "masked",
+            MobileBertConfig(2, 24, 2, 48, intra_bottleneck_size=24, **SIZES),
+            "must be the teacher's",
+        ),
+    ],
+)
+def test_recipes_that_do_not_apply_say_why(name, kind, config, message, teachers) -> None:
+    with pytest.raises(RecipeError, match=message):
+        plan(RECIPES[name], teachers[kind], config, steps=100)
+
+
+def test_recipes_unknown_names_are_told_the_known() -> None:
+    with pytest.raises(RecipeError, match="got 'bert'") as error:
+        get_recipe("bert")
+    assert all(name in str(error.value) for name in RECIPES)

@@ -1,0 +1,292 @@
+"""The trainer on a regression whose every step can be done by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from autodistill.distill.checkpoints import Checkpoints
+from autodistill.distill.optimiser import make_optimiser
+from autodistill.distill.train_step import Part
+from autodistill.distill.trainer import Phase, Trainer, TrainSettings
+from autodistill.errors import ArgumentError, TrainingError
+
+ROWS, LENGTH, WIDTH = 8, 3, 4
+SETTINGS = TrainSettings(batch_size=ROWS, log_every=2, checkpoint_every=3)
+START = {
+    "inner.kernel": np.full((WIDTH, 2), 0.1, np.float32),
+    "outer.kernel": np.array([[0.3], [-0.2]], np.float32),
+}
+
+
+def batch_at(step):
+    """Rows differ in how many of their positions count; padding is not a number."""
+    rng = np.random.default_rng(step)
+    x = rng.standard_normal((ROWS, LENGTH, WIDTH)).astype(np.float32)
+    mask = (np.arange(LENGTH) < rng.integers(1, LENGTH + 1, (ROWS, 1))).astype(np.int32)
+    y = np.where(mask[..., None] > 0, x[..., :1] - x[..., 1:2], np.nan).astype(np.float32)
+    return {"x": x, "y": y, "mask": mask}
+
+
+def weights(batch):
+    return {"tokens": batch["mask"], "passages": jnp.ones(len(batch["mask"]))}
+
+
+def loss(params, constants, batch):
+    guess = batch["x"] @ params["inner.kernel"] @ params["outer.kernel"] * constants["scale"]
+    squares = jnp.square(guess - jnp.nan_to_num(batch["y"]))[..., 0]
+    spoilt = jnp.where(batch["mask"] > 0, squares, jnp.nan)
+    first = jnp.abs(guess[:, 0, 0])
+    return {"squares": Part(1.0, "tokens", spoilt), "first": Part(0.1, "passages", first)}
+
+
+def phases(rate=0.05, steps=(5, 4)):
+    first = Phase("inner", steps[0], rate, loss, lambda name: name.startswith("inner"))
+    return [first, Phase("both", steps[1], rate, loss)]
+
+
+def trainer(folder, settings=SETTINGS, **changes):
+    checkpoints = Checkpoints(folder, {"task": "regression"})
+    rate = changes.pop("rate", 0.05)
+    return Trainer(
+        changes.pop("phases", None) or phases(rate),
+        weights=weights,
+        batch_at=batch_at,
+        settings=settings,
+        checkpoints=checkpoints,
+        **changes,
+    )
+
+
+CONSTANTS = {"scale": np.float32(1.5)}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return trainer(tmp_path_factory.mktemp("whole") / "run").run(START, CONSTANTS)
+
+
+def test_trainer_is_the_plain_loop(uninterrupted):
+    """Its records and weights are those of optax called by hand, phase by phase."""
+    params, step, seen = dict(START), 0, []
+
+    def total(trained, params, batch):
+        parts = loss({**params, **trained}, CONSTANTS, batch)
+        squares = parts["squares"].values
+        mean = jnp.nansum(squares) / batch["mask"].sum()
+        return mean + 0.1 * parts["first"].values.mean()
+
+    for names, steps in ((["inner.kernel"], 5), (list(START), 4)):
+        optimiser = make_optimiser(steps=steps, learning_rate=0.05, weight_decay=0.01)
+        trained = {name: params[name] for name in names}
+        state = optimiser.init(trained)
+        for _ in range(steps):
+            value, gradient = jax.value_and_grad(total)(trained, params, batch_at(step))
+            updates, state = optimiser.update(gradient, state, trained)
+            trained = optax.apply_updates(trained, updates)
+            seen.append(float(value))
+            step += 1
+        params |= trained
+    for name, value in params.items():
+        np.testing.assert_allclose(uninterrupted.params[name], value, rtol=1e-4, atol=1e-6)
+    records = uninterrupted.records
+    assert [(r["step"], r["phase"]) for r in records] == [
+        *((2, "inner"), (4, "inner"), (5, "inner")),
+        *((6, "both"), (8, "both"), (9, "both")),
+    ]
+    begins = [0, *(record["step"] for record in records)]
+    for begin, record in zip(begins, records, strict=False):
+        assert record["loss"] == pytest.approx(np.mean(seen[begin : record["step"]]), rel=1e-4)
+        assert record["loss"] == pytest.approx(record["squares"] + 0.1 * record["first"], rel=1e-5)
+
+
+@pytest.mark.parametrize("stop", [4, 5, 9])
+def test_trainer_stopped_anywhere_ends_as_if_it_had_not(stop, uninterrupted, tmp_path):
+    """Bit for bit: after a checkpoint, at the end of a phase, and after the last step."""
+
+    def interrupt(record):
+        if record["step"] == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(tmp_path / "run").run(START, CONSTANTS, interrupt)
+    with (tmp_path / "run" / "losses.jsonl").open("a") as file:
+        file.write('{"step": 5, "ph')  # a line that a killed run left torn
+    resumed = trainer(tmp_path / "run").run(START, CONSTANTS)
+    assert resumed.records == uninterrupted.records
+    for name, value in uninterrupted.params.items():
+        np.testing.assert_array_equal(resumed.params[name], value)
+    lines = (tmp_path / "run" / "losses.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == uninterrupted.records
+
+
+def test_trainer_micro_batches_change_nothing(uninterrupted, tmp_path):
+    """Though they differ in how many positions count; sums in another order differ by 1e-6."""
+    settings = TrainSettings(ROWS, accumulate=4, log_every=2, checkpoint_every=100)
+    result = trainer(tmp_path / "run", settings).run(START, CONSTANTS)
+    for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    for name, value in uninterrupted.params.items():
+        np.testing.assert_allclose(result.params[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_trainer_compiles_once_per_phase(tmp_path):
+    traced = []
+
+    def counted(params, constants, batch):
+        traced.append(batch["x"].shape)
+        return loss(params, constants, batch)
+
+    trainer(tmp_path / "few", phases=[Phase("a", 2, 0.1, counted)]).run(START, CONSTANTS)
+    after_few = len(traced)
+    trainer(tmp_path / "many", phases=[Phase("a", 40, 0.1, counted)]).run(START, CONSTANTS)
+    assert len(traced) == 2 * after_few
+
+
+def test_trainer_says_what_diverged_and_when(tmp_path):
+    def log_of_negative(params, constants, batch):
+        parts = loss(params, constants, batch)
+        sunk = 1.0 - 0.0 * parts["first"].values - constants["scale"]
+        return parts | {"logarithm": Part(1.0, "passages", jnp.log(sunk))}
+
+    broken = [Phase("begin", 2, 0.1, loss), Phase("end", 4, 0.1, log_of_negative)]
+    with pytest.raises(TrainingError, match="step 3 of phase end .*: logarithm is nan"):
+        trainer(tmp_path / "a", phases=broken).run(START, CONSTANTS)
+    with pytest.raises(TrainingError, match=r"diverged .*use a lower --learning-rate"):
+        trainer(tmp_path / "b", rate=float("inf")).run(START, CONSTANTS)
+
+
+def test_trainer_stops_where_the_loss_only_grows(tmp_path):
+    long = [Phase("wild", 40, 30.0, loss)]
+    with pytest.raises(TrainingError, match=r"of phase wild .*: the loss is .*, which began at"):
+        trainer(tmp_path / "run", phases=long).run(START, CONSTANTS)
+
+
+def test_trainer_cuts_the_batch_where_memory_is_short(tmp_path, monkeypatch, uninterrupted):
+    """The device takes two rows at a time; memory fails in the midst of a phase."""
+    whole = Trainer._prepared
+
+    def prepared(self, phase, begin, trained, frozen, constants, accumulate):
+        step, state = whole(self, phase, begin, trained, frozen, constants, accumulate)
+
+        def limited(state, *arguments):
+            if accumulate < 4 and int(state.rest.step) == 4:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+            return step(state, *arguments)
+
+        return limited, state
+
+    monkeypatch.setattr(Trainer, "_prepared", prepared)
+    result = trainer(tmp_path / "run").run(START, CONSTANTS)
+    assert result.accumulate == 4
+    for ours, theirs in zip(result.records, uninterrupted.records, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+
+
+def test_trainer_gives_up_where_one_row_is_too_much(tmp_path, monkeypatch):
+    def never(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "_prepared", never)
+    with pytest.raises(TrainingError, match="out of memory with one passage per device"):
+        trainer(tmp_path / "run").run(START, CONSTANTS)
+
+
+def test_trainer_other_errors_are_not_taken_for_memory(tmp_path, monkeypatch):
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(Trainer, "_prepared", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        trainer(tmp_path / "run").run(START, CONSTANTS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (TrainSettings(batch_size=8, accumulate=3), "--batch-size must be a multiple of 3"),
+        (TrainSettings(batch_size=2, accumulate=4), "multiple of 4, .* got 2"),
+    ],
+)
+def test_trainer_batches_must_split_evenly(settings, message, tmp_path):
+    with pytest.raises(ArgumentError, match=message):
+        trainer(tmp_path / "run", settings)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "accumulate", "log_every", "checkpoint_every"])
+def test_trainer_settings_must_be_positive(name):
+    with pytest.raises(ArgumentError, match="must be at least 1; got 0"):
+        TrainSettings(**{name: 0})
+
+
+def test_trainer_another_runs_folder_is_refused(tmp_path):
+    Checkpoints(tmp_path / "run", {"task": "regression", "steps": 9}).close()
+    with pytest.raises(TrainingError, match="another run, which differs in steps"):
+        Checkpoints(tmp_path / "run", {"task": "regression", "steps": 10})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("text")
+    with pytest.raises(TrainingError, match="is not empty and holds no run"):
+        Checkpoints(tmp_path / "mine", {})
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(TrainingError, match="cannot be written"):
+        Checkpoints(tmp_path / "file", {})
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+import test_distill_trainer as here
+
+def kill(record):
+    if record["step"] == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+here.trainer({folder!r}).run(here.START, here.CONSTANTS, kill)
+"""
+
+ON_EIGHT = """
+import sys
+sys.path.insert(0, {tests!r})
+import jax, json, numpy as np
+import test_distill_trainer as here
+
+assert jax.device_count() == 8
+result = here.trainer({folder!r}).run(here.START, here.CONSTANTS)
+print(json.dumps(result.records))
+"""
+
+
+def run_python(code, folder, **environment):
+    code = code.format(tests=str(Path(__file__).parent), folder=str(folder))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+    )
+
+
+def test_trainer_killed_by_the_system_ends_as_if_it_had_not(uninterrupted, tmp_path):
+    done = run_python(KILLED, tmp_path / "run")
+    assert done.returncode == -9, done.stderr
+    resumed = trainer(tmp_path / "run").run(START, CONSTANTS)
+    assert resumed.records == uninterrupted.records
+    for name, value in uninterrupted.params.items():
+        np.testing.assert_array_equal(resumed.params[name], value)
+
+
+def test_trainer_eight_devices_give_the_losses_of_one(uninterrupted, tmp_path):
+    flags = "--xla_force_host_platform_device_count=8"
+    done = run_python(ON_EIGHT, tmp_path / "run", XLA_FLAGS=flags)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(done.stdout)
+    for ours, theirs in zip(records, uninterrupted.records, strict=True):
+        assert ours.pop("phase") == theirs["phase"]
+        assert ours == pytest.approx({name: theirs[name] for name in ours}, rel=1e-5)
