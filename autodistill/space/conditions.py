@@ -114,7 +114,9 @@ class Conditions:
 
     def _where(self, field: str) -> np.ndarray:
         """Of each choice of the parent, whether the field exists under it."""
-        return np.array([self.is_under(field, value) for value in self.choices[self.parents[field]]])
+        return np.array(
+            [self.is_under(field, value) for value in self.choices[self.parents[field]]]
+        )
 
     def _parents_first(self) -> tuple[str, ...]:
         order: list[str] = []

@@ -116,9 +116,7 @@ def test_reins_are_loose_nearby_and_tighten_far_outside():
     far = seen.reined_in(np.array([[12.0, -46.0, 7.0]]))[0]
     # Ten widths beyond the first one in the first two columns, one unit in the constant one.
     reach = LEASH * np.log(1 + 10 / LEASH)
-    np.testing.assert_allclose(
-        far, [2 + reach, -6 - 4 * reach, 6 + LEASH * np.log(1 + 1 / LEASH)]
-    )
+    np.testing.assert_allclose(far, [2 + reach, -6 - 4 * reach, 6 + LEASH * np.log(1 + 1 / LEASH)])
     # Where it begins to count for less its slope is still one, and it never turns back.
     line = seen.reined_in(np.column_stack([np.linspace(2, 4, 2001)] + 2 * [np.full(2001, 5.0)]))
     steps = np.diff(line[:, 0]) / 1e-3

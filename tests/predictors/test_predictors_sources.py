@@ -79,9 +79,7 @@ def test_other_fields_are_refused(tmp_path):
     append_row(
         b, LatencyRow({"width": 3}, "b", "x", 1, 128, "float32", latency_ms=1.0, statistic="median")
     )
-    with pytest.raises(
-        TableError, match=r"b\.csv has the .*fields width; .*layers, act"
-    ):
+    with pytest.raises(TableError, match=r"b\.csv has the .*fields width; .*layers, act"):
         read_sources([a, b])
 
 
