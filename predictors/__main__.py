@@ -1,6 +1,7 @@
 """Command line: ``python -m predictors fit | predict | suggest | adapt | score``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PredictorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader, as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -153,7 +156,14 @@ def _add_score(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
 
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same result (default 0)")
+    parser.add_argument("--seed", type=_seed, default=0, help="same seed, same result (default 0)")
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"a seed lies from 0 to {2**32 - 1}; got {text}")
+    return value
 
 
 def _add_workload(parser: argparse.ArgumentParser) -> None:

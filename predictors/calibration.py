@@ -62,7 +62,8 @@ class ErrorScale:
 
         The normal quantile, and with more and more held-out rows their own: the
         smallest t that at least ``coverage * (n + 1)`` of them do not exceed
-        [Barber2021]; the normal one again where they are too few for that.
+        [Barber2021]. Where they are too few for that, the normal one, or if that is
+        wider the largest of theirs.
 
         Raises:
             InputError: ``coverage`` is not between 0 and 1.
@@ -72,9 +73,10 @@ class ErrorScale:
         normal = self.spread * float(norm.ppf(0.5 + coverage / 2))
         n = len(self.ratios)
         rank = int(np.ceil(coverage * (n + 1)))
-        if rank > n:
-            return normal
         trust = self.n_rows / (self.n_rows + PRIOR_ROWS)
+        if rank > n:  # never narrower than at the largest coverage that they can tell
+            largest = float(self.ratios[-1]) if n else 0.0
+            return max(normal, (1 - trust) * normal + trust * largest)
         return (1 - trust) * normal + trust * float(self.ratios[rank - 1])
 
     def to_state(self) -> dict[str, Any]:

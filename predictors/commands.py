@@ -12,7 +12,7 @@ from pathlib import Path
 from predictors import metrics
 from predictors.column_range import warn_outside
 from predictors.errors import ExtrapolationWarning, TableError
-from predictors.features import encode, read_architectures
+from predictors.features import encode, read_architectures, read_cells
 from predictors.gp import GPPredictor
 from predictors.parity import parity_text, write_parity_page
 from predictors.persist import load
@@ -58,8 +58,10 @@ def predict(options: argparse.Namespace) -> None:
     median, std = predictor.predict(X, return_std=True)
     lower, upper = predictor.predict_interval(X, COVERAGE)
     rows = [
-        {**architecture, **dict(zip(PREDICTED, map(float, numbers), strict=True))}
-        for architecture, *numbers in zip(architectures, median, std, lower, upper, strict=True)
+        {**cells, **dict(zip(PREDICTED, map(float, numbers), strict=True))}
+        for cells, *numbers in zip(
+            read_cells(options.architectures), median, std, lower, upper, strict=True
+        )
     ]
     if options.out is None:
         _write_rows(sys.stdout, rows)
@@ -72,11 +74,18 @@ def suggest(options: argparse.Namespace) -> None:
     sources = read_sources(options.sources)
     pool = _pool(sources, options.pool)
     known = [architecture for device in sources for architecture in device.architectures]
-    device = None
+    fields, device, tried = sources[0].fields, None, set()
     if options.measurements is not None:
-        device = _one_workload(_read(options.measurements, options), options.measurements)
+        table = _read(options.measurements, options)
+        device = _new_device(table, options.measurements, sources)
+        tried = {tuple(row.architecture.get(f) for f in fields) for row in table.rows}
+    elif any(getattr(options, name) is not None for name in WORKLOAD):
+        raise TableError(
+            "--batch-size, --sequence-length and --dtype choose rows of --measurements, which is "
+            "not given"
+        )
     measured = [] if device is None else list(device.architectures)
-    pool = [architecture for architecture in pool if architecture not in measured]
+    pool = [row for row in pool if tuple(row[field] for field in fields) not in tried]
     if not 1 <= options.k <= len(pool):
         raise TableError(
             f"-k must lie between 1 and the {len(pool)} architectures to choose from; "
@@ -97,19 +106,15 @@ def suggest(options: argparse.Namespace) -> None:
 
 def adapt(options: argparse.Namespace) -> None:
     """Tables of known devices + a few measurements -> predictor of the new device."""
-    device = _one_workload(_read(options.measurements, options), options.measurements)
+    table = _read(options.measurements, options)
     sources = read_sources(options.sources)
-    if device.name in [source.name for source in sources]:
-        raise TableError(
-            f"the sources hold {device.name} themselves, the device of {options.measurements}; "
-            "leave its table out of --sources, or fit it with python -m predictors fit"
-        )
+    device = _new_device(table, options.measurements, sources)
     known = [architecture for source in sources for architecture in source.architectures]
     columns = shared_columns(known, device.architectures)
     predictor = TransferPredictor(random_state=options.seed)
     predictor.fit_sources(matrices(sources, columns))
     predictor.fit(encode(device.architectures, columns), device.latency_ms)
-    predictor.save(options.out, columns=columns, target=device.name.split(",")[0])
+    predictor.save(options.out, columns=columns, target=table.target)
     print(_described(sources))
     print(f"new device: {device.name}, {len(device.latency_ms)} measurements")
     print(f"RMSE of log latency, each measurement from the others: {predictor.training_error_:.4f}")
@@ -121,7 +126,7 @@ def score(options: argparse.Namespace) -> None:
     predictor = load(options.predictor)
     table = _read(options.table, options)
     _, y, _ = table.matrix()
-    if not set(WORKLOAD) & set(predictor.column_names_):
+    if not set(WORKLOAD) & {name.partition("=")[0] for name in predictor.column_names_}:
         _one_workload(table, options.table)
     X = encode([workload_features(row) for row in table.measured], predictor.column_names_)
     _note_outside(predictor, X)
@@ -173,6 +178,17 @@ def _one_workload(table: LatencyTable, path: str) -> Device:
             "--batch-size, --sequence-length or --dtype"
         )
     return devices[0]
+
+
+def _new_device(table: LatencyTable, path: str, sources: Sequence[Device]) -> Device:
+    """What a table measured, once it is known to be none of the sources."""
+    device = _one_workload(table, path)
+    if device.name in [source.name for source in sources]:
+        raise TableError(
+            f"the sources hold {device.name} themselves, the device of {path}; "
+            "leave its table out of --sources, or fit it with python -m predictors fit"
+        )
+    return device
 
 
 def _workloads(table: LatencyTable) -> str:

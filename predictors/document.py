@@ -125,6 +125,8 @@ def plain_params(estimator: Any) -> dict[str, Any]:
 
 def _replace(path: Path, text: str) -> None:
     """Write a new file beside ``path``, force it to disk, then rename it."""
+    if not path.name or path.is_dir():
+        raise PersistError(f"cannot write predictor file {path}: it is a folder; name a file in it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         try:

@@ -83,8 +83,13 @@ def read_architectures(path: str | PathLike[str]) -> list[dict[str, Value]]:
         TableError: The file cannot be read, has no rows, a bad header, or a row
             with a missing cell.
     """
+    return [{field: parse_value(cell) for field, cell in row.items()} for row in read_cells(path)]
+
+
+def read_cells(path: str | PathLike[str]) -> list[dict[str, str]]:
+    """As ``read_architectures``, each cell as it is written."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror}") from error
@@ -98,7 +103,7 @@ def read_architectures(path: str | PathLike[str]) -> list[dict[str, Value]]:
     for index, line in enumerate(lines[1:]):
         if len(line) != len(header):
             raise TableError(f"{path}, row {index}: expected {len(header)} cells; got {len(line)}")
-    return [dict(zip(header, map(parse_value, line), strict=True)) for line in lines[1:]]
+    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
 def _kind(value: Value) -> str:

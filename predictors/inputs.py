@@ -66,12 +66,27 @@ def check_new_rows(estimator: Any, X: ArrayLike) -> FloatArray:
     Raises:
         NotFittedError: ``fit`` was not called.
         InputError: A cell is NaN or infinite.
-        ValueError: The number of columns differs from that of the fit.
+        ValueError: The number of columns differs from that of the fit, or the names
+            of a data frame's do.
     """
     check_is_fitted(estimator)
+    _refuse_other_names(estimator, X)
     rows = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=False)
     _refuse_non_finite(rows, getattr(estimator, "column_names_", ()))
     return np.asarray(rows)
+
+
+def _refuse_other_names(estimator: Any, X: ArrayLike) -> None:
+    """Names that came with a file or with ``save`` hold for data frames, as those of a fit do."""
+    names = getattr(X, "columns", None)
+    if names is None or hasattr(estimator, "feature_names_in_"):
+        return  # plain rows, or scikit-learn compares them
+    given, known = tuple(map(str, names)), tuple(estimator.column_names_)
+    if given != known and known != tuple(_default_names(len(known))):
+        raise InputError(
+            f"X has the columns {', '.join(given)}; the predictor was saved with "
+            f"{', '.join(known)}. Give these, in this order"
+        )
 
 
 def _refuse_non_finite(rows: FloatArray, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from autodistill.errors import TrainingError
 
 FORMAT = 1
-KEPT = 2  # checkpoints; the older one serves where the disk damaged the newer
+KEPT = 2  # checkpoints: where the disk damages the newer, it is deleted and the older serves
 
 Tree = Any
 
@@ -96,7 +96,7 @@ class Checkpoints:
         step = self._manager.latest_step()
         if step is None:
             return None
-        items = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+        items = self._restore(ocp.args.Composite(meta=ocp.args.JsonRestore()))
         values = dict(items.meta)
         if values.pop("format") != FORMAT:
             raise TrainingError(
@@ -117,7 +117,15 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
     def _restore(self, arguments: Any) -> Any:
-        return self._manager.restore(self._manager.latest_step(), args=arguments)
+        step = self._manager.latest_step()
+        try:
+            return self._manager.restore(step, args=arguments)
+        except (OSError, ValueError, KeyError) as error:
+            kept = self.folder / "checkpoints" / str(step)
+            raise TrainingError(
+                f"the checkpoint {kept} is damaged ({type(error).__name__}); delete that folder "
+                "and run again: it goes on from the one before, if there is one"
+            ) from error
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -148,25 +156,36 @@ class Checkpoints:
     def _check_identity(self) -> None:
         path = self.folder / "run.json"
         if not path.exists():
-            if any(self.folder.iterdir()):
+            if any(other.name != "run.partial" for other in self.folder.iterdir()):
                 raise TrainingError(
                     f"{self.folder} is not empty and holds no run; choose another --out"
                 )
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
-            partial.replace(path)
+            self._write_identity(path)
             return
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             found = {}
-        if found != self.identity:
+        if found != self.identity and not self._holds_steps():
+            (self.folder / "losses.jsonl").unlink(missing_ok=True)
+            self._write_identity(path)
+        elif found != self.identity:
             names = {*found, *self.identity}
             other = sorted(n for n in names if found.get(n) != self.identity.get(n))
             raise TrainingError(
                 f"{self.folder} holds another run, which differs in {', '.join(other)}; give the "
                 "same options to go on with it, or choose another --out"
             )
+
+    def _holds_steps(self) -> bool:
+        """Whether a run got as far as a checkpoint: until then nothing would be lost."""
+        kept = self.folder / "checkpoints"
+        return kept.exists() and any(folder.name.isdigit() for folder in kept.iterdir())
+
+    def _write_identity(self, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
 
 
 def _by_number(tree: Tree) -> dict[str, Any]:

@@ -185,7 +185,7 @@ class BayesianSearch:
         )
 
     def pareto_front(self) -> list[tuple[Architecture, np.ndarray]]:
-        """Evaluated architectures within the constraints that no other dominates."""
+        """Evaluated architectures within all limits that no other dominates."""
         summary = self._observations.summary()
         within = np.flatnonzero(self._feasible(summary))
         best = within[nondominated(summary.values[within])]
@@ -232,7 +232,8 @@ class BayesianSearch:
         )
 
     def _feasible(self, summary: Summary) -> np.ndarray:  # (n,)
-        return self.constraints.violation(summary.architectures, summary.values) <= 0
+        missed = self.constraints.violation(summary.architectures, summary.values)
+        return (missed <= 0) & (self._over(summary.architectures) <= 0)
 
     def _beliefs(self, summary: Summary) -> Beliefs:
         told = self._describe(summary.architectures)
@@ -253,6 +254,7 @@ class BayesianSearch:
             summary.values,
             summary.variances,
             self._feasible(summary),
+            self._over(summary.architectures) <= 0,
             self._success(told, summary),
             self.constraints,
         )
@@ -284,7 +286,8 @@ class BayesianSearch:
         drawn = self.space.sample_distinct(max(n, FILL_POOL // 2), rng, exclude=[*taken, *level])
         pool = self._describe(level + drawn)
         rows = self._hopeful(n, pool, summary)
-        pool, centres = pool.take(rows), self._describe(list(taken))
+        pool = pool.take(rows)
+        centres = self._describe(sorted(taken, key=lambda a: a.id))
         known = self._known_means(pool), self._known_means(centres)
         return [pool.architectures[i] for i in fill(n, pool, centres, known=known)]
 

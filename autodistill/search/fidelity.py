@@ -35,7 +35,7 @@ from autodistill.search.feasibility import Constraints, SuccessModel
 from autodistill.search.fidelity_model import AtFullFidelity
 from autodistill.search.initial import fill
 from autodistill.search.models import Known, KnownObjective, Model
-from autodistill.search.observations import members
+from autodistill.search.observations import members, numbers
 from autodistill.search.proposal import propose, span
 from autodistill.search.scorer import Beliefs, Scorer
 from autodistill.space import Architecture, SearchSpace
@@ -117,12 +117,7 @@ class FidelitySearch:
             SearchError: Wrong shape, an infinite value, an unknown fidelity, an
                 architecture outside the space, or a run that was told before.
         """
-        rows = np.array(values, np.float64)
-        if rows.shape != (len(runs), self.n_objectives) or np.isinf(rows).any():
-            raise SearchError(
-                f"values must be finite or NaN, of shape {(len(runs), self.n_objectives)}; "
-                f"got {rows.shape}"
-            )
+        rows = numbers(values, (len(runs), self.n_objectives))
         new = dict(zip(self._checked(runs), rows, strict=True))
         if len(new) < len(runs) or (again := [run for run in new if run in self._told]):
             raise SearchError(f"told twice: {again[0] if len(new) == len(runs) else runs}")
@@ -223,12 +218,14 @@ class FidelitySearch:
             return AtFullFidelity.fit(described, share, values[:, column], full, seed=self.seed)
 
         failed = self._describe(sorted(self._failed(), key=lambda a: a.id))
-        succeeded = self._describe(list(self._reached(complete)))
+        lasting = [a for a in self._reached(complete) if a not in self._failed()]
+        succeeded = self._describe(lasting)
         return Beliefs(
             [model(column) for column in range(self.n_objectives)],
             described.take(full),
             values[full],
             np.zeros((len(full), self.n_objectives)),
+            np.ones(len(full), bool),
             np.ones(len(full), bool),
             SuccessModel(succeeded, failed, seed=self.seed),
             Constraints({}, {}, {}),

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autodistill.errors import SearchError
+from autodistill.errors import SearchError, SpaceError
 from autodistill.space import Architecture, SearchSpace, Value
 
+LARGEST = 1e100  # size of a value
 LEAST_SHARE = 1e-9  # of the noisiest repeat: an exact one among noisy ones decides alone
 
 
@@ -61,7 +62,7 @@ class Observations:
     ) -> None:
         """See ``BayesianSearch.tell``; on an error nothing is kept."""
         shape = (len(architectures), self.n_objectives)
-        rows = _numbers(values, shape)
+        rows = numbers(values, shape)
         noise = _noise(noise_std, rows)
         found = members(self.space, architectures)
         if not repeats and noise_std is None:
@@ -88,10 +89,13 @@ class Observations:
         complete = {
             architecture: kept
             for architecture, told in self._rows.items()
-            if (kept := [(row, std) for row, std in told if np.isfinite(row).all()])
+            if (kept := _in_order([pair for pair in told if np.isfinite(pair[0]).all()]))
         }
         pooled = _pooled_variance(
-            [np.array([row for row, _ in kept]) for kept in complete.values()]
+            [
+                np.array([row for row, _ in complete[architecture]])
+                for architecture in sorted(complete, key=lambda a: a.id)
+            ]
         )
         means, variances = [], []
         for kept in complete.values():
@@ -117,13 +121,28 @@ def members(space: SearchSpace, architectures: Sequence[Mapping[str, Value]]) ->
     Raises:
         SearchError: One is not.
     """
-    for architecture in architectures:
-        if why := space.why_invalid(architecture):
+    found = []
+    for given in architectures:
+        try:
+            found.append(Architecture(given))
+        except (SpaceError, TypeError, ValueError) as error:
+            raise SearchError(f"got what is no architecture: {given!r} ({error})") from error
+        if why := space.why_invalid(found[-1]):
             raise SearchError(f"got an architecture outside the space: {why}")
-    return [Architecture(architecture) for architecture in architectures]
+    return found
 
 
-def _numbers(values: object, shape: tuple[int, int]) -> np.ndarray:
+def _in_order(told: list[tuple[np.ndarray, np.ndarray]]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Repeats in an order of their own: sums then do not depend on when each was told."""
+    return sorted(told, key=lambda pair: [*pair[0], *np.nan_to_num(pair[1], nan=-1.0)])
+
+
+def numbers(values: object, shape: tuple[int, int]) -> np.ndarray:
+    """A copy of values as floats of this shape.
+
+    Raises:
+        SearchError: Another shape, no numbers, or an infinite or huge one.
+    """
     try:
         rows = np.array(values, np.float64)  # a copy: the caller may change theirs
     except (TypeError, ValueError) as error:
@@ -132,6 +151,10 @@ def _numbers(values: object, shape: tuple[int, int]) -> np.ndarray:
         raise SearchError(f"values must have shape {shape}; got {rows.shape}")
     if np.isinf(rows).any():
         raise SearchError("values must be finite, or NaN for a failure; got an infinite one")
+    if (np.abs(rows) > LARGEST).any():
+        raise SearchError(
+            f"values must lie within {LARGEST:g}, as their squares are needed; use another unit"
+        )
     return rows.reshape(shape)
 
 

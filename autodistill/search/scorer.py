@@ -33,7 +33,8 @@ class Beliefs:
         told: Architectures with values.
         values: (n, m).
         variances: (n, m), of the values as measurements.
-        feasible: (n,), which are within the limits.
+        feasible: (n,), which are within all limits.
+        allowed: (n,), which are within limits that are no constraints: ``excess``.
         success: Chance that an evaluation gives a value.
         constraints: Limits.
     """
@@ -43,6 +44,7 @@ class Beliefs:
     values: np.ndarray
     variances: np.ndarray
     feasible: np.ndarray
+    allowed: np.ndarray
     success: SuccessModel
     constraints: Constraints
 
@@ -91,6 +93,7 @@ class Scorer:
             everything = beliefs.told.and_then(pending).architectures
             for drawn in values:
                 within = beliefs.constraints.violation(everything, drawn) <= 0
+                within[:n] &= beliefs.allowed
                 scaled = (drawn[within] - low) / unit
                 fronts.append(scaled[nondominated(scaled)])
         return cls(beliefs, given, fronts, low, unit)

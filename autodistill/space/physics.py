@@ -82,6 +82,13 @@ def work_of(
         >>> round(work_of(bert_base).block_weights / 1e6, 1)
         85.1
     """
+    for name, value in (
+        ("batch_size", batch_size),
+        ("sequence_length", sequence_length),
+        ("bytes_per_number", bytes_per_number),
+    ):
+        if value < 1:
+            raise SpaceError(f"{name} must be at least 1; got {value}")
     config = _config(architecture)
     layers, tokens = config.num_hidden_layers, batch_size * sequence_length
     products = block_products(config)

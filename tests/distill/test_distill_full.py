@@ -12,7 +12,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from autodistill.distill.beginning import Material, beginning
-from autodistill.distill.checkpoints import Checkpoints
+from autodistill.distill.checkpoints import Checkpoints, Place
 from autodistill.distill.full import FullDistillation, FullSettings, position_weights
 from autodistill.distill.judge import HeldOut
 from autodistill.distill.recipes import RECIPES
@@ -264,7 +264,9 @@ def test_full_every_term_has_a_value_per_position(name, make) -> None:
 
 def test_full_another_run_in_the_folder_is_refused(make, tmp_path) -> None:
     five, four = make("embedding", steps=5), make("embedding", steps=4)
-    Checkpoints(tmp_path / "run", {**four.identity(), "text": {}}).close()
+    begun = Checkpoints(tmp_path / "run", {**four.identity(), "text": {}})
+    begun.save(Place(1, 1, 0.5), {"w": np.ones(2)}, {"moment": np.ones(2)})
+    begun.close()
     with pytest.raises(TrainingError, match="another run, which differs in settings"):
         five.run(tmp_path / "run")
     with pytest.raises(TrainingError, match="another run, which differs in text"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from autodistill.distill.checkpoints import Checkpoints
+from autodistill.distill.checkpoints import Checkpoints, Place
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.train_step import Part
 from autodistill.distill.trainer import Phase, Trainer, TrainSettings
@@ -227,7 +228,9 @@ def test_trainer_settings_must_be_positive(name):
 
 
 def test_trainer_another_runs_folder_is_refused(tmp_path):
-    Checkpoints(tmp_path / "run", {"task": "regression", "steps": 9}).close()
+    begun = Checkpoints(tmp_path / "run", {"task": "regression", "steps": 9})
+    begun.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
+    begun.close()
     with pytest.raises(TrainingError, match="another run, which differs in steps"):
         Checkpoints(tmp_path / "run", {"task": "regression", "steps": 10})
     (tmp_path / "mine").mkdir()
@@ -237,6 +240,39 @@ def test_trainer_another_runs_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("text")
     with pytest.raises(TrainingError, match="cannot be written"):
         Checkpoints(tmp_path / "file", {})
+
+
+def test_trainer_a_run_without_a_checkpoint_may_be_given_other_settings(tmp_path):
+    """As when its first settings were refused: there is nothing that could be lost."""
+    first = Checkpoints(tmp_path / "run", {"learning_rate": 9.0})
+    first.add_loss({"step": 1, "loss": 1e30})
+    first.close()
+    (tmp_path / "run" / "run.partial").write_text("{")  # what a full disk leaves
+    second = Checkpoints(tmp_path / "run", {"learning_rate": 0.1})
+    assert second.losses(up_to=9) == []
+    second.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
+    second.close()
+    with pytest.raises(TrainingError, match="differs in learning_rate"):
+        Checkpoints(tmp_path / "run", {"learning_rate": 9.0})
+
+
+def test_trainer_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
+    kept = Checkpoints(tmp_path / "run", {})
+    for step in (1, 2):
+        kept.save(Place(step, 1, 0.5), START, {"moment": np.ones(2)})
+    kept.close()
+    newer = tmp_path / "run" / "checkpoints" / "2"
+    for file in newer.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    damaged = Checkpoints(tmp_path / "run", {})
+    with pytest.raises(TrainingError, match=r"checkpoints/2 is damaged .*; delete that folder"):
+        damaged.place()
+    damaged.close()
+    shutil.rmtree(newer)
+    again = Checkpoints(tmp_path / "run", {})
+    assert again.place() == Place(1, 1, 0.5)
+    again.close()
 
 
 KILLED = """

@@ -42,8 +42,12 @@ def test_few_rows_are_weighed_against_a_normal():
     scale = ErrorScale.of(errors, np.ones(4))
     spread = np.sqrt((PRIOR_ROWS + np.sum(errors**2)) / (PRIOR_ROWS + 4))
     assert scale.spread == pytest.approx(spread)
-    # 0.9 * 5 rows is beyond the fourth, so only the normal can tell.
-    assert scale.half_width(0.9) == pytest.approx(spread * norm.ppf(0.95))
+    # 0.9 * 5 rows is beyond the fourth: the normal, unless the largest error asks for more.
+    trust = 4 / (PRIOR_ROWS + 4)
+    normal = spread * norm.ppf(0.95)
+    assert scale.half_width(0.9) == pytest.approx((1 - trust) * normal + trust * 2.0)
+    normal = spread * norm.ppf(0.995)
+    assert scale.half_width(0.99) == pytest.approx(normal)
     # 0.5 * 5 rounds up to the third smallest of 0.1, 0.5, 1, 2.
     trust = 4 / (4 + PRIOR_ROWS)
     expected = (1 - trust) * spread * norm.ppf(0.75) + trust * 1.0
@@ -92,3 +96,11 @@ def test_intervals_hold_what_they_promise(predictor, n):
         lower, upper = model.predict_interval(X[n:], 0.9)
         held.append(np.mean((lower <= y[n:]) & (y[n:] <= upper)))
     assert 0.82 < np.mean(held) < 0.97
+
+
+@pytest.mark.parametrize("n", [1, 5, 20, 600])
+def test_a_higher_coverage_is_never_a_narrower_interval(n):
+    errors = np.random.default_rng(n).standard_t(2, n)
+    scale = ErrorScale.of(errors, np.ones(n))
+    widths = [scale.half_width(coverage) for coverage in np.linspace(0.01, 0.999, 300)]
+    assert (np.diff(widths) >= -1e-12).all()

@@ -158,3 +158,85 @@ def test_bad_input_is_a_message_and_code_2(
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ") and message in printed.err, printed.err
     assert not (tmp_path / "out").exists()
+
+
+def test_suggest_leaves_out_what_failed_and_fields_of_the_new_table_alone(sources, tmp_path):
+    """A failed architecture would fail again; a further field makes no other architecture."""
+    new = tmp_path / "new.csv"
+    for index, (layers, width, act) in enumerate(SHAPES[:6]):
+        failed = index < 2
+        append_row(
+            new,
+            LatencyRow(
+                {"layers": layers, "width": width, "act": act, "bias": True},
+                "new", "x", 1, 128, "float32", error="out of memory" if failed else "",
+                latency_ms=None if failed else latency("new", layers, width, act),
+                statistic=None if failed else "median",
+            ),
+        )  # fmt: skip
+    out = tmp_path / "more.csv"
+    arguments = ["--sources", *sources, "--measurements", str(new), "-k", "18", "--out", str(out)]
+    assert main(["suggest", *arguments]) == 0
+    assert set(shapes_in(out)) == set(SHAPES[6:])
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--measurements", "{a}"], "sources hold a, batch 1"),
+        (["--batch-size", "8"], "choose rows of --measurements, which is not given"),
+    ],
+)
+def test_suggest_refuses_what_means_nothing(extra, message, sources, tmp_path, capsys):
+    arguments = ["suggest", "--sources", *sources, "-k", "2", "--out", str(tmp_path / "o.csv")]
+    assert main([*arguments, *(word.format(a=sources[0]) for word in extra)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_table_of_two_dtypes_is_scored_by_its_own_predictor(tmp_path):
+    table = tmp_path / "two.csv"
+    for layers in (2, 4, 8, 12):
+        for dtype, factor in (("float32", 2.0), ("bfloat16", 1.0)):
+            row = LatencyRow(
+                {"layers": layers}, "cpu", "x", 1, 128, dtype,
+                latency_ms=factor * layers, statistic="median",
+            )  # fmt: skip
+            append_row(table, row)
+    out = str(tmp_path / "p.json")
+    assert main(["fit", str(table), "--out", out, "--kind", "gp"]) == 0
+    assert main(["score", out, str(table)]) == 0
+
+
+def test_predict_keeps_other_cells_as_they_are_written(adapted, tmp_path, capsys):
+    """Also in a file as spreadsheets write it, with a byte order mark."""
+    architectures = tmp_path / "a.csv"
+    architectures.write_text("id,layers,width,act\n007,4,64,relu\n1_2,8,64,relu\n", "utf-8-sig")
+    assert main(["predict", str(adapted), str(architectures)]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["id"] for row in rows] == ["007", "1_2"]
+
+
+def test_a_seed_out_of_range_is_bad_usage(sources, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["suggest", "--sources", *sources, "--out", "o.csv", "--seed", "-1"])
+    assert stop.value.code == 2
+    assert "a seed lies from 0 to" in capsys.readouterr().err
+
+
+def test_names_of_a_loaded_predictor_hold_for_data_frames(adapted):
+    class Frame:
+        """What is asked of a data frame here."""
+
+        columns = ("width", "layers", "act=gelu", "act=relu")
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([[64, 2, 1, 0]], dtype)
+
+    with pytest.raises(ValueError, match="X has the columns width, layers, .* saved with layers,"):
+        load(adapted).predict(Frame())
+
+
+def test_an_output_that_is_a_folder_is_refused(sources, measured, tmp_path, capsys):
+    arguments = ["--sources", *sources, "--measurements", measured, "--out", str(tmp_path)]
+    assert main(["adapt", *arguments]) == 2
+    assert "it is a folder" in capsys.readouterr().err

@@ -506,3 +506,61 @@ def test_a_batch_is_spread_and_answered_in_any_order(quick):
     search.tell(rest, evaluate(rest))
     # pending that was told meanwhile is no longer pending
     assert len(search.ask(1, pending=batch)) == 1
+
+
+def test_what_is_over_the_callers_limits_is_no_part_of_the_front():
+    """It would hide everything that is within: nothing within could improve on it."""
+    space = SearchSpace({"a": list(range(8)), "b": list(range(4))})
+
+    def over(architectures):
+        return np.array([architecture["a"] - 4.0 for architecture in architectures])
+
+    told = [Architecture(a=2, b=0), Architecture(a=3, b=1), Architecture(a=1, b=2),
+            Architecture(a=4, b=3)]  # fmt: skip
+    values = [[1.0, 2.0], [2.0, 1.0], [1.5, 1.5], [3.0, 3.0]]
+    search = BayesianSearch(space, seed=0, excess=over)
+    search.tell(told, values)
+    expected = search.ask(1)
+    search = BayesianSearch(space, seed=0, excess=over)
+    search.tell([*told, Architecture(a=7, b=0)], [*values, [0.0, 0.0]])
+    assert Architecture(a=7, b=0) not in [a for a, _ in search.pareto_front()]
+    assert len(search.pareto_front()) == 3
+    assert search.ask(1)[0]["a"] <= 4 and expected[0]["a"] <= 4
+
+
+def test_initial_proposals_do_not_depend_on_the_order_of_failures():
+    space = SearchSpace({name: [0, 1, 2, 3, 4] for name in "abcdef"})
+    failed = space.sample_distinct(9, np.random.default_rng(3))
+    asked = []
+    for order in (range(9), range(8, -1, -1)):
+        search = BayesianSearch(space, seed=1)
+        search.tell([failed[i] for i in order], np.full((9, 2), np.nan))
+        asked.append(search.ask(8))
+    assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"width": np.float32(0.1)}, "outside the space"),  # 0.1 in half the digits is another
+        ({"width": np.array([0.1, 0.2])}, "no architecture"),
+        (5, "no architecture"),
+    ],
+)
+def test_what_is_no_member_is_refused_by_name(told, message):
+    search = BayesianSearch(SearchSpace({"width": [0.1, 0.2]}))
+    with pytest.raises(SearchError, match=message):
+        search.tell([told], [[1.0, 1.0]])
+
+
+def test_values_of_numpy_are_members():
+    search = BayesianSearch(SearchSpace({"d": [False, True], "k": [1, 2]}))
+    search.tell([{"d": np.True_, "k": np.int64(2)}], [[1.0, 1.0]])
+    assert search.pareto_front()[0][0] == Architecture(d=True, k=2)
+
+
+def test_a_huge_value_is_refused_before_it_is_kept():
+    search = BayesianSearch(SearchSpace({"d": [1, 2, 3]}))
+    with pytest.raises(SearchError, match="within 1e\\+100"):
+        search.tell([Architecture(d=1)], [[1.0, 1e300]])
+    search.tell([Architecture(d=1)], [[1.0, 1.0]])

@@ -136,8 +136,8 @@ MEMBER = Architecture(a=1, b=1, c=1, d=1)
     [
         ([Run(MEMBER, 2)], [[1.0, 2.0]], "fidelities are [1.0, 3.0, 9.0]; got 2"),
         ([Run(Architecture(a=9), 1)], [[1.0, 2.0]], "outside the space"),
-        ([Run(MEMBER, 1)], [[1.0]], "of shape (1, 2); got (1, 1)"),
-        ([Run(MEMBER, 1)], [[np.inf, 1.0]], "must be finite or NaN"),
+        ([Run(MEMBER, 1)], [[1.0]], "must have shape (1, 2); got (1, 1)"),
+        ([Run(MEMBER, 1)], [[np.inf, 1.0]], "must be finite, or NaN for a failure"),
         ([Run(MEMBER, 1)] * 2, [[1.0, 2.0]] * 2, "told twice"),
     ],
 )

@@ -46,6 +46,7 @@ def beliefs(n=12, *, variance=0.0, constraints=None, values=None):
         values,
         variances,
         limits.violation(told.architectures, values) <= 0,
+        np.ones(len(told), bool),
         SuccessModel(told, told.take([]), seed=0),
         limits,
     )
