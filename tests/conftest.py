@@ -3,3 +3,5 @@
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+for name in ("COLUMNS", "LINES"):  # pytest-xdist tells its workers of a terminal that is not theirs
+    os.environ.pop(name, None)

@@ -186,6 +186,7 @@ def test_resume_a_finished_search_distils_nothing_and_a_larger_budget_goes_on(
     assert after[-1].state is CandidateState.COMPLETE and after[-1].number == BUDGET + 1
 
 
+@pytest.mark.slow
 def test_resume_a_search_that_gave_up_has_still_given_up(
     tiny, tmp_path: Path, command, no_training, monkeypatch, quick
 ) -> None:
