@@ -4,6 +4,11 @@
 
 Two builds as ``python -m autodistill.profiler --target cpu`` makes them, each in a fresh
 process, in another random order, with a canary; on a machine that does nothing else.
+
+Where the machine itself drifts, two builds differ by as much: the canary's spread is in
+the result for that. On the shared host of two cores where the JSON was made, one program
+timed for minutes had medians over 20 s that strayed by 7.5%, and so do two builds; a
+difference of 2% there would take ten times the seconds for each program.
 """
 
 import argparse

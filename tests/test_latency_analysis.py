@@ -1,10 +1,9 @@
 """The latency analysis recovers what was put into synthetic tables."""
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,19 +12,10 @@ from autodistill.profiler.sampling import stratified_sample
 from autodistill.space import Architecture, SearchSpace
 from predictors import LatencyRow, LatencyTable
 
-
-def load() -> ModuleType:
-    """The script, which belongs to no package."""
-    path = Path(__file__).parents[1] / "benchmarks" / "latency_analysis.py"
-    spec = importlib.util.spec_from_file_location("latency_analysis", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-analysis = load()
+# Scripts, which belong to no package.
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+analysis = importlib.import_module("latency_analysis")
+page_of = importlib.import_module("latency_page")
 SPACE = SearchSpace.preset("mobilebert")
 POWERS = {"num_hidden_layers": 1.0, "hidden_size": 0.25, "intermediate_size": -0.5}
 
@@ -129,7 +119,7 @@ def test_latency_analysis_without_mobilebert_compares_no_sizes() -> None:
     ],
 )
 def test_latency_analysis_verdict(shallow: float | None, deep: float | None, expected: str) -> None:
-    assert analysis.verdict(shallow, deep) == expected
+    assert page_of.verdict(shallow, deep) == expected
 
 
 def test_latency_analysis_refuses_mixed_devices() -> None:
