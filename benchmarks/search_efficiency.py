@@ -3,14 +3,21 @@
     python3 -m venv peers && peers/bin/pip install -e ".[test]" optuna botorch
     peers/bin/python benchmarks/search_efficiency.py --seeds 10
     peers/bin/python benchmarks/search_efficiency.py --seeds 3 --problems hwgpt-h100 --methods ours
+    peers/bin/python benchmarks/search_efficiency.py --seeds 1 --problems hwgpt-h100 \\
+        --methods vizier --vizier-python vizier/bin/python    # see search_vizier.py
+    peers/bin/python benchmarks/search_efficiency.py --seeds 1 --problems hwgpt-h100 \\
+        --methods ours --alone    # seconds a suggestion, nothing else running
 
 Needs HW-GPT-Bench and HELP under ``../shared/data`` (see ``search_problems.py``). Each
-(problem, method, seed) is one line of ``search_efficiency.jsonl``; what is there is
-not run again, so that an interrupted run goes on. A run of 60 evaluations takes half
-a minute to a minute on one core for ours, seconds for random, NSGA-II and TPE, two to
-ten minutes for the Gaussian processes of Optuna and BoTorch: all of it, some twenty
-hours. ``search_efficiency.json`` holds the means and spreads over seeds, and
-``docs/search_efficiency.html`` the curves, both written anew at every end.
+(problem, method, seed) is one line of ``search_efficiency.jsonl``; what is there is not
+run again, so that an interrupted run goes on. A run of 60 evaluations takes half a
+minute on one core for ours, seconds for random, NSGA-II and TPE, five to twenty minutes
+for the Gaussian processes of Optuna and BoTorch, which therefore have fewer seeds, and
+longer for Vizier's, compiled anew at every suggestion. ``search_efficiency.json`` holds
+the means and spreads over seeds, with their number, and what was not run;
+``docs/search_efficiency.html`` the curves, both written anew at every end (``--seeds
+0`` does only that). Seconds a suggestion grow with whatever else ran on the machine,
+except those of runs with ``--alone``.
 
 The figure is the hypervolume of what was evaluated, noise taken off, as a share of
 the best front known: that of a search with as many evaluations as it likes, and of all
@@ -20,7 +27,6 @@ records together. The reference lies a tenth of the front's span beyond its ends
 and the latency predictor of a table of 200 other architectures. No peer has a way to
 be told; ``ours-blind`` is told nothing either. Settings were chosen on the device a40
 with seeds from 100 on; the problems and seeds reported were not tuned on.
-OSS Vizier needs an environment of its own and would be one more entry of ``PEERS``.
 """
 
 import argparse
@@ -28,7 +34,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,13 +43,14 @@ from unittest import mock
 
 import numpy as np
 import plotly.graph_objects as go
-from search_peers import PEERS, Evaluate
+from search_peers import PEERS, Evaluate, vizier_search
 from search_problems import PROBLEMS, Problem, make_problem
 
 from autodistill.search import BayesianSearch, described, scorer
 from autodistill.search.acquisition import expected_improvement, nondominated
 
 HERE = Path(__file__).resolve().parent
+OUT = HERE / "search_efficiency.json"
 STEPS = (10, 20, 30, 40, 50, 60)
 REPORTED = ("hwgpt-h100", "hwgpt-cpu", "hwgpt-h100-noisy", "fbnet", "mobilebert")
 Method = Callable[[Problem, Evaluate, int, int], list[float]]
@@ -99,6 +106,13 @@ def certain_improvement(
     return expected_improvement(mean, 0 * std, front, reference)
 
 
+def optimistic_improvement(
+    mean: np.ndarray, std: np.ndarray, front: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
+    """Improvement one standard deviation below the mean: a lower confidence bound."""
+    return expected_improvement(mean - std, 0 * std, front, reference)
+
+
 METHODS: dict[str, Method] = {
     "ours": ours(),
     "ours-batch-4": ours(batch=4),
@@ -110,12 +124,18 @@ METHODS: dict[str, Method] = {
     ),
     "ours-without-noise-model": ours(noise=False),
     "ours-greedy": ablated(ours(), scorer, "expected_improvement", certain_improvement),
+    "ours-confidence-bound": ablated(
+        ours(), scorer, "expected_improvement", optimistic_improvement
+    ),
     **PEERS,
 }
+VIZIER = "vizier"  # with an interpreter of its own
 NOISE_ALONE = {"ours-without-noise-model"}
 
 
-def run_one(problem_name: str, problem: Problem, method: str, seed: int, count: int) -> dict:
+def run_one(
+    problem_name: str, problem: Problem, name: str, method: Method, seed: int, count: int
+) -> dict:
     """One record."""
     rng = np.random.default_rng([seed, 99])
     seen, true = [], []
@@ -127,11 +147,11 @@ def run_one(problem_name: str, problem: Problem, method: str, seed: int, count: 
         return values + problem.noise_std * rng.standard_normal(values.shape)
 
     began = time.perf_counter()
-    seconds = METHODS[method](problem, evaluate, count, seed)
+    seconds = method(problem, evaluate, count, seed)
     values = np.array(true)[:count]
     return {
         "problem": problem_name,
-        "method": method,
+        "method": name,
         "seed": seed,
         "values": values.round(7).tolist(),
         "feasible": problem.feasible(seen[:count], values).tolist(),
@@ -140,6 +160,11 @@ def run_one(problem_name: str, problem: Problem, method: str, seed: int, count: 
         "load": round(os.getloadavg()[0], 1),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def key_of(record: dict) -> tuple[str, str, int]:
+    """What is not run twice, but to be timed, and counted once."""
+    return record["problem"], record["method"], record["seed"]
 
 
 def read_records(path: Path) -> list[dict]:
@@ -157,22 +182,21 @@ def summarise(records: list[dict], problems: dict[str, Problem]) -> dict[str, An
     """Means and standard deviations over seeds, by problem and method."""
     summary: dict[str, Any] = {}
     for name, problem in problems.items():
-        mine = [r for r in records if r["problem"] == name]
+        mine = list({key_of(r): r for r in records if r["problem"] == name}.values())
         found = [np.array(r["values"])[np.array(r["feasible"], bool)] for r in mine]
         everything = np.vstack([problem.front, *found])
         front = everything[nondominated(everything)]
         methods: dict[str, Any] = {}
         for method in dict.fromkeys(r["method"] for r in mine):
             chosen = [r for r in mine if r["method"] == method]
-            curves = np.array([_curve(r, problem, front) for r in chosen])
-            seconds = np.concatenate([r["suggestion_s"] for r in chosen])
+            length = min(len(r["values"]) for r in chosen)  # a slow peer may be cut short
+            steps = [k for k in STEPS if k <= length]
+            curves = np.array([_curve(r, problem, front, steps) for r in chosen])
             methods[method] = {
                 "seeds": len(chosen),
-                "share_of_hypervolume": dict(zip(STEPS, curves.mean(0).round(4), strict=True)),
-                "spread": dict(zip(STEPS, curves.std(0).round(4), strict=True)),
-                "suggestion_s": {
-                    "mean": round(float(seconds.mean()), 3), "max": round(float(seconds.max()), 3)
-                },
+                "share_of_hypervolume": dict(zip(steps, curves.mean(0).round(4), strict=True)),
+                "spread": dict(zip(steps, curves.std(0).round(4), strict=True)),
+                "suggestion_s": _seconds(chosen),
                 "feasible": round(float(np.mean([np.mean(r["feasible"]) for r in chosen])), 3),
             }  # fmt: skip
         summary[name] = {
@@ -183,9 +207,33 @@ def summarise(records: list[dict], problems: dict[str, Problem]) -> dict[str, An
     return summary
 
 
-def _curve(record: dict, problem: Problem, front: np.ndarray) -> list[float]:
+def timings(records: list[dict]) -> dict[str, Any]:
+    """Seconds a suggestion with nothing else on the machine, by problem and method."""
+    alone = [r for r in records if r.get("alone")]
+    names = dict.fromkeys((r["problem"], r["method"]) for r in alone)
+    return {
+        f"{problem}, {method}": {
+            "seeds": len(chosen), "cores": chosen[0]["cores"], **_seconds(chosen)
+        }
+        for problem, method in names
+        if (chosen := [r for r in alone if (r["problem"], r["method"]) == (problem, method)])
+    }  # fmt: skip
+
+
+def _seconds(records: list[dict]) -> dict[str, float]:
+    seconds = np.concatenate([r["suggestion_s"] for r in records])
+    median, late = np.percentile(seconds, [50, 95])
+    return {
+        "mean": round(float(seconds.mean()), 3), "median": round(float(median), 3),
+        "95th_percentile": round(float(late), 3), "max": round(float(seconds.max()), 3),
+    }  # fmt: skip
+
+
+def _curve(
+    record: dict, problem: Problem, front: np.ndarray, steps: Sequence[int] = STEPS
+) -> list[float]:
     values, feasible = np.array(record["values"]), np.array(record["feasible"], bool)
-    return [problem.share(values[:k][feasible[:k]], front) for k in STEPS]
+    return [problem.share(values[:k][feasible[:k]], front) for k in steps]
 
 
 def draw(summary: dict[str, Any], path: Path) -> None:
@@ -197,10 +245,13 @@ def draw(summary: dict[str, Any], path: Path) -> None:
             mean = np.array(list(result["share_of_hypervolume"].values()))
             spread = np.array(list(result["spread"].values()))
             figure.add_scatter(
-                x=STEPS, y=mean, error_y={"array": spread, "thickness": 1}, name=method
+                x=list(result["share_of_hypervolume"]),
+                y=mean,
+                error_y={"array": spread, "thickness": 1},
+                name=f"{method} ({result['seeds']})",
             )
         figure.update_layout(
-            title=f"{name}: share of the true hypervolume, mean and spread over seeds",
+            title=f"{name}: share of the true hypervolume, mean and spread over (seeds)",
             xaxis_title="evaluations",
             yaxis_title="share",
             template="plotly_white",
@@ -219,36 +270,52 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--evaluations", type=int, default=60)
     parser.add_argument("--problems", nargs="+", default=REPORTED, choices=list(PROBLEMS))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    names = [*METHODS, VIZIER]
+    parser.add_argument("--methods", nargs="+", default=names, choices=names)
+    parser.add_argument("--vizier-python", type=Path, help="interpreter that has google-vizier")
+    parser.add_argument("--alone", action="store_true", help="time: nothing else is running")
+    parser.add_argument("--runs-only", action="store_true", help="no summary; it takes a minute")
+    parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
 
+    methods = METHODS | (
+        {VIZIER: vizier_search(options.vizier_python)} if options.vizier_python else {}
+    )
+    if VIZIER in options.methods and VIZIER not in methods:
+        print("vizier is left out: it needs --vizier-python", flush=True)
     path = options.out.with_suffix(".jsonl")
-    done = {(r["problem"], r["method"], r["seed"]) for r in read_records(path)}
+    done = {key_of(r) for r in read_records(path) if r.get("alone") or not options.alone}
     problems = {name: make_problem(name) for name in options.problems}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for name, problem in problems.items():
-            for method in options.methods:
+            for method in (m for m in options.methods if m in methods):
                 skip = method in NOISE_ALONE and not problem.noise_std.any()
                 if skip or (name, method, seed) in done:
                     continue
-                record = run_one(name, problem, method, seed, options.evaluations)
+                record = run_one(
+                    name, problem, method, methods[method], seed, options.evaluations
+                ) | ({"alone": True, "cores": os.cpu_count()} if options.alone else {})
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
                 share = _curve(record, problem, problem.front)
                 print(f"{name:18} {method:26} {seed:3} {np.round(share, 3)}", flush=True)
-    records = [r for r in read_records(path) if r["seed"] < options.first_seed + options.seeds]
-    names = dict.fromkeys(r["problem"] for r in records)
-    summary = summarise(records, {n: problems.get(n) or make_problem(n) for n in names})
+    if options.runs_only:
+        return
+    records = read_records(path)
+    present = dict.fromkeys(r["problem"] for r in records)
+    summary = summarise(records, {n: problems.get(n) or make_problem(n) for n in present})
     record = {
         "command": "python benchmarks/search_efficiency.py",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.processor() or platform.machine(),
         "figure": "hypervolume as a share of the true front's, after 10, 20, ..., 60 evaluations",
+        "not_run": [name for name in names if name not in {r["method"] for r in records}],
+        "suggestion_s_alone": timings(records),
         "problems": summary,
     }
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    draw(summary, HERE.parent / "docs" / "search_efficiency.html")
+    if options.out == OUT:
+        draw(summary, HERE.parent / "docs" / "search_efficiency.html")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ variable a field, those that do not exist set aside before evaluation. On a tabl
 proposal is the row that is nearest to it.
 """
 
+import json
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,6 +149,41 @@ def botorch_search(problem: Problem, evaluate: Evaluate, count: int, seed: int) 
         x.append(space.to_indices([member])[0] / np.maximum(lengths - 1, 1))
         y.append(-evaluate([problem.of_peers(member)])[0])
     return seconds
+
+
+def vizier_search(python: Path) -> Peer:
+    """OSS Vizier's GP-UCB-PE, in the environment of another interpreter."""
+
+    def run(problem: Problem, evaluate: Evaluate, count: int, seed: int) -> list[float]:
+        space, rng, seconds = _space(problem), np.random.default_rng(seed), []
+        start = {
+            "choices": [len(values) for values in space.choices.values()],
+            "objectives": problem.front.shape[1],
+            "seed": seed,
+        }
+        script = Path(__file__).with_name("search_vizier.py")
+        with subprocess.Popen(
+            [python, script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            assert process.stdin is not None and process.stdout is not None, "both are pipes"
+            print(json.dumps(start), file=process.stdin, flush=True)
+            while True:
+                line = process.stdout.readline()
+                if not line:
+                    raise RuntimeError(f"{python} {script} ended after {len(seconds)} suggestions")
+                suggested = json.loads(line)
+                seconds.append(suggested["seconds"])
+                member = problem.of_peers(_member(space, np.array(suggested["row"]), rng))
+                values = evaluate([member])[0].tolist()
+                if len(seconds) == count:
+                    return seconds  # its input ends, and so does the process
+                print(json.dumps({"values": values}), file=process.stdin, flush=True)
+
+    return run
 
 
 PEERS: dict[str, Peer] = {

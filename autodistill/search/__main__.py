@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from autodistill.distill.freed_memory import keep_freed_memory
 from autodistill.errors import ArgumentError, AutoDistillError
 from autodistill.space.load import load_space
 from predictors.errors import PredictorError
@@ -171,4 +172,5 @@ def _run_name(identity: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

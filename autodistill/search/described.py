@@ -22,6 +22,8 @@ from autodistill.space.cost import encoder_features
 Features = Callable[[Sequence[Architecture]], np.ndarray]
 
 LEAST_GROUP = 4
+TYPICAL = 32  # members that tell the size of a feature
+DIGITS = 33  # binary digits of a feature that are kept, of its typical size
 COMMON_VOCABULARY = 30_522  # of BERT; features are logarithms, so that it matters little
 
 
@@ -58,7 +60,7 @@ class Described:
 
 
 class Describer:
-    """Turns architectures into numbers, each architecture once.
+    """Turns architectures into numbers; features are asked once until they are forgotten.
 
     Args:
         space: Of the architectures.
@@ -71,6 +73,7 @@ class Describer:
         self.features = encoder_knowledge(space) if features is None else features
         self.groups = layer_groups(space)
         self._remembered = Remembered(self._checked)
+        self._width: int | None = None
 
     def __call__(self, architectures: Sequence[Architecture]) -> Described:
         """The numbers of architectures of the space."""
@@ -79,26 +82,54 @@ class Describer:
             list(architectures), self.space.encode_rows(rows), self._features(architectures, rows)
         )
 
-    def _features(self, architectures: Sequence[Architecture], rows: np.ndarray) -> np.ndarray:
-        found = [summarise(rows, members) for members in self.groups]
-        if self.features is not None:
-            found.append(self._told(architectures))
-        return np.hstack([np.empty((len(rows), 0)), *found])
+    def forget(self) -> None:
+        """Ask for features anew: see ``Remembered``."""
+        self._remembered.forget()
 
-    def _told(self, architectures: Sequence[Architecture]) -> np.ndarray:
-        if not architectures:  # callers need not answer for none: one member tells the width
-            return self._told(self.space.sample(1, np.random.default_rng(0)))[:0]
-        return self._remembered(architectures)
+    def _features(self, architectures: Sequence[Architecture], rows: np.ndarray) -> np.ndarray:
+        if not architectures:  # callers need not answer for none
+            return np.empty((0, len(self._grid)))
+        found = [np.empty((len(rows), 0)), *(summarise(rows, group) for group in self.groups)]
+        if self.features is not None:
+            found.append(self._remembered(architectures))
+        return np.round(np.hstack(found) / self._grid) * self._grid
+
+    @cached_property
+    def _grid(self) -> np.ndarray:  # (d,)
+        """What is rounding error in each column: powers of two, from some members of the space.
+
+        Sums that cancel in one architecture leave 1e-17 in the next. Where that is all
+        by which those told differ, it would be taken for a signal, and the rest of the
+        space would lie 1e17 away.
+        """
+        count = min(TYPICAL, self.space.size)
+        members = self.space.sample_distinct(count, np.random.default_rng(0))
+        rows = self.space.to_indices(members)
+        found = [np.empty((count, 0)), *(summarise(rows, group) for group in self.groups)]
+        if self.features is not None:
+            found.append(self._checked(members))
+        _, exponent = np.frexp(np.abs(np.hstack(found)).max(axis=0))
+        return np.ldexp(1.0, exponent - DIGITS)
 
     def _checked(self, architectures: Sequence[Architecture]) -> np.ndarray:
         assert self.features is not None, "asked only where features are given"
-        knowledge = np.asarray(self.features(architectures), np.float64)
+        found = self.features(architectures)
+        try:
+            knowledge = np.asarray(found, np.float64)
+        except (TypeError, ValueError) as error:
+            raise SearchError(f"features must return (n, d) floats; {error}") from error
         if knowledge.ndim != 2 or len(knowledge) != len(architectures):
             raise SearchError(
                 f"features must return ({len(architectures)}, d) floats; got {knowledge.shape}"
             )
         if not np.isfinite(knowledge).all():
             raise SearchError("features must return finite floats; got NaN or an infinite one")
+        if self._width not in (None, knowledge.shape[1]):
+            raise SearchError(
+                f"features must always return as many columns; got {self._width}, and then "
+                f"{knowledge.shape[1]}"
+            )
+        self._width = knowledge.shape[1]
         return knowledge
 
 

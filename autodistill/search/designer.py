@@ -18,6 +18,7 @@ import numpy as np
 
 from autodistill.errors import InfeasibleError, SearchError
 from autodistill.search.acquisition import nondominated
+from autodistill.search.arguments import check_whole
 from autodistill.search.ascent import spread
 from autodistill.search.described import Described, Describer, Features
 from autodistill.search.feasibility import Constraints, Quantity, SuccessModel
@@ -87,11 +88,9 @@ class BayesianSearch:
         prior: Sequence[Study] = (),
         n_initial: int = 4,
     ) -> None:
-        for what, value, least in (
-            ("n_objectives", n_objectives, 1), ("seed", seed, 0), ("n_initial", n_initial, 2)
-        ):  # fmt: skip
-            if value < least:
-                raise SearchError(f"{what} must be at least {least}; got {value}")
+        check_whole("n_objectives", n_objectives, least=1)
+        check_whole("seed", seed, least=0)
+        check_whole("n_initial", n_initial, least=2)
         self.space, self.n_objectives, self.seed = space, n_objectives, seed
         if wrong := [column for column in known or {} if not 0 <= column < n_objectives]:
             raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
@@ -154,28 +153,29 @@ class BayesianSearch:
                 thought of with the values that they are likely to have.
 
         Raises:
-            SearchError: ``n`` is not positive, a pending architecture is not of
+            SearchError: ``n`` is no positive whole number, a pending architecture is not of
                 the space, or nothing is left to propose.
             InfeasibleError: No member of the space is within the constraints.
         """
-        if n < 1:
-            raise SearchError(f"n must be at least 1; got {n}")
-        waiting = [a for a in members(self.space, pending) if a not in self._observations]
+        check_whole("n", n, least=1)
+        held = set(members(self.space, pending))
+        waiting = sorted((a for a in held if a not in self._observations), key=lambda a: a.id)
         taken = [*self._observations.architectures, *waiting]
-        if len(set(taken)) >= self.space.size:
+        if len(taken) >= self.space.size:
             raise SearchError(f"the space is exhausted: all {self.space.size} have been proposed")
         if self.is_infeasible:
             raise InfeasibleError(
                 f"no architecture of the space {self.space.name!r} is within the constraints "
                 f"{self.constraints.quantities}; raise them or give a space with other choices"
             )
-        rng = np.random.default_rng([self.seed, len(set(taken))])
+        rng = np.random.default_rng([self.seed, len(taken)])
+        self._forget()
         summary = self._in_order()
         if len(summary.architectures) < self.n_initial:
             return self._fill(n, taken, summary, rng)
         return propose(
             self._beliefs(summary),
-            min(n, self.space.size - len(set(taken))),
+            min(n, self.space.size - len(taken)),
             space=self.space,
             describe=self._describe,
             excess=self._over,
@@ -208,6 +208,7 @@ class BayesianSearch:
 
     def models(self) -> dict[int, Model]:
         """What is believed of each objective, given the history."""
+        self._forget()
         return dict(enumerate(self._beliefs(self._in_order()).models))
 
     @cached_property
@@ -218,6 +219,13 @@ class BayesianSearch:
             mean, std = self.constraints.quantity(name, everything)
             within &= (mean <= limit) | (std > 0)
         return not within.any()
+
+    def _forget(self) -> None:
+        """Begin with nothing remembered: see ``Remembered``."""
+        self._describe.forget()
+        self._remembered_excess.forget()
+        for known in self.known.values():
+            known.forget()
 
     def _in_order(self) -> Summary:
         """What was told, in an order that does not depend on when."""
@@ -271,9 +279,8 @@ class BayesianSearch:
         assert self.excess is not None, "asked only where there is one"
         over = np.asarray(self.excess(architectures), np.float64)
         if over.shape != (len(architectures),) or np.isnan(over).any():
-            raise SearchError(
-                f"excess must return ({len(architectures)},) numbers; got {over.shape}"
-            )
+            what = "NaN among them" if over.shape == (len(architectures),) else over.shape
+            raise SearchError(f"excess must return ({len(architectures)},) numbers; got {what}")
         return over[:, None]
 
     def _fill(

@@ -9,6 +9,7 @@ References:
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -59,12 +60,14 @@ class Constraints:
                         f"a constraint on {what!r}, which is no quantity; "
                         f"there are {sorted(quantities) or 'none'}"
                     )
-            elif not 0 <= what < n_objectives:
+            elif not isinstance(what, Integral) or not 0 <= what < n_objectives:
                 raise SearchError(
                     f"a constraint on objective {what}; columns are 0..{n_objectives - 1}"
                 )
-            if not np.isfinite(limit):
-                raise SearchError(f"the constraint on {what!r} must be finite; got {limit}")
+            if not isinstance(limit, Real) or not np.isfinite(limit):
+                raise SearchError(
+                    f"the constraint on {what!r} must be a finite number; got {limit!r}"
+                )
         columns = {what: limit for what, limit in limits.items() if not isinstance(what, str)}
         names = {what: limit for what, limit in limits.items() if isinstance(what, str)}
         return cls(columns, names, quantities)

@@ -29,6 +29,7 @@ import numpy as np
 
 from autodistill.errors import SearchError
 from autodistill.search.acquisition import nondominated
+from autodistill.search.arguments import check_whole
 from autodistill.search.ascent import spread
 from autodistill.search.described import Describer, Features
 from autodistill.search.feasibility import Constraints, SuccessModel
@@ -88,16 +89,17 @@ class FidelitySearch:
         known: Mapping[int, Known] | None = None,
         n_initial: int = 4,
     ) -> None:
-        levels = [float(level) for level in fidelities]
+        try:
+            levels = [float(level) for level in fidelities]
+        except (TypeError, ValueError):
+            levels = []
         if not levels or not all(np.isfinite(levels)) or levels[0] <= 0:
-            raise SearchError(f"fidelities must be positive numbers; got {list(fidelities)}")
+            raise SearchError(f"fidelities must be positive numbers; got {fidelities!r}")
         if sorted(set(levels)) != levels:
             raise SearchError(f"fidelities must ascend; got {list(fidelities)}")
-        if n_objectives < 1 or seed < 0 or n_initial < 2:
-            raise SearchError(
-                "n_objectives must be at least 1, seed at least 0 and n_initial at least 2; "
-                f"got {n_objectives}, {seed} and {n_initial}"
-            )
+        check_whole("n_objectives", n_objectives, least=1)
+        check_whole("seed", seed, least=0)
+        check_whole("n_initial", n_initial, least=2)
         if wrong := [column for column in known or {} if not 0 <= column < n_objectives]:
             raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
         self.space, self.fidelities, self.n_objectives = space, tuple(levels), n_objectives
@@ -128,15 +130,14 @@ class FidelitySearch:
 
         Args:
             n: How many; fewer come only when nearly all is run.
-            pending: Running now: not asked for again.
+            pending: Running now: not asked for again, nor gone on with until told.
 
         Raises:
-            SearchError: ``n`` is not positive, a pending run is none of this
+            SearchError: ``n`` is no positive whole number, a pending run is none of this
                 search, or nothing is left to run.
         """
-        if n < 1:
-            raise SearchError(f"n must be at least 1; got {n}")
-        waiting = self._checked(pending)
+        check_whole("n", n, least=1)
+        waiting = [run for run in dict.fromkeys(self._checked(pending)) if run not in self._told]
         asked: list[Run] = []
         while len(asked) < n:
             run = self._next([*waiting, *asked])
@@ -144,7 +145,8 @@ class FidelitySearch:
                 break
             asked.append(run)
         if not asked:
-            raise SearchError("nothing is left to run: all of the space is, or has failed")
+            left = "is running: tell what it reached first" if waiting else "has run, or has failed"
+            raise SearchError(f"nothing is left to run: all of the space {left}")
         return asked
 
     def pareto_front(self) -> list[tuple[Architecture, np.ndarray]]:
@@ -159,6 +161,9 @@ class FidelitySearch:
         return float(sum(max(of) for of in self._reached(self._told).values()))
 
     def _next(self, busy: list[Run]) -> Run | None:
+        self._describe.forget()
+        for known in self.known.values():
+            known.forget()
         started = self._reached([*self._told, *busy])
         rng = np.random.default_rng([self.seed, len(self._told) + len(busy)])
         everywhere = len(started) >= self.space.size
@@ -250,6 +255,8 @@ class FidelitySearch:
         return {run.architecture for run, row in self._told.items() if np.isnan(row).any()}
 
     def _checked(self, runs: Sequence[Run]) -> list[Run]:
+        if strangers := [run for run in runs if not isinstance(run, Run)]:
+            raise SearchError(f"expected a Run, as asked for; got {strangers[0]!r}")
         architectures = members(self.space, [run.architecture for run in runs])
         if wrong := [run.fidelity for run in runs if run.fidelity not in self.fidelities]:
             raise SearchError(f"fidelities are {list(self.fidelities)}; got {wrong[0]}")

@@ -12,7 +12,9 @@ def history(study: Study) -> tuple[list[Architecture], np.ndarray]:
     """What a designer is told: architectures and (n, 2) values, NaN where it failed.
 
     The latency is the one that was measured before the student was distilled, so
-    that a continued search proposes what it would have proposed.
+    that a continued search proposes what it would have proposed. The standard error of
+    a quality is not told as noise: all students are judged on the same documents, and
+    most of the error is theirs in common.
     """
     architectures, values = [], []
     for candidate in study.candidates():

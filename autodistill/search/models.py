@@ -80,12 +80,22 @@ class KnownObjective:
         found = self._remembered(architectures)
         return found[:, 0], found[:, 1]
 
+    def forget(self) -> None:
+        """Ask anew: see ``Remembered``."""
+        self._remembered.forget()
+
     def imagine(self, told: np.ndarray, pending: Described, draws: np.ndarray) -> "Independent":
         """See ``Model``."""
         return Independent.of(lambda new: self(new.architectures), told, pending, draws)
 
     def _checked(self, architectures: Sequence[Architecture]) -> np.ndarray:
-        mean, std = (np.asarray(part, np.float64) for part in self._known(architectures))
+        found = self._known(architectures)
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise SearchError(
+                f"known objective {self._column} must return a mean and a standard deviation; "
+                f"got {type(found).__name__}"
+            )
+        mean, std = (np.asarray(part, np.float64) for part in found)
         shape = (len(architectures),)
         if mean.shape != shape or std.shape != shape:
             raise SearchError(

@@ -11,7 +11,7 @@ import numpy as np
 from autodistill.errors import SearchError, SpaceError
 from autodistill.space import Architecture, SearchSpace, Value
 
-LARGEST = 1e100  # size of a value
+LARGEST = 1e100  # size of a value, and of its standard error
 LEAST_SHARE = 1e-9  # of the noisiest repeat: an exact one among noisy ones decides alone
 
 
@@ -169,8 +169,10 @@ def _noise(noise_std: object, rows: np.ndarray) -> np.ndarray:
             f"noise_std must be numbers that fit the shape {rows.shape}; {error}"
         ) from error
     succeeded = np.isfinite(rows).all(axis=1)
-    if not (np.isfinite(noise[succeeded]) & (noise[succeeded] >= 0)).all():
-        raise SearchError("noise_std must be finite and at least 0, wherever values are")
+    if not ((noise[succeeded] >= 0) & (noise[succeeded] <= LARGEST)).all():
+        raise SearchError(
+            f"noise_std must be finite and at least 0, and at most {LARGEST:g}, wherever values are"
+        )
     return noise
 
 

@@ -25,7 +25,8 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from predictors import GPPredictor
 
-LEAST_NUGGET = 1e-6  # of the scaled target: keeps the covariance well conditioned
+LEAST_NUGGET = 1e-6  # of the scaled target
+LEAST_SHARE = 1e-9  # of the prior variance: far from all told rows it may be 10^20 times theirs
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,13 @@ class Process:
         return np.asarray(spread**2 * self.predictor.posterior_.kernel(a, b))
 
     def variance(self, rows: np.ndarray) -> np.ndarray:  # (k, d) -> (k,)
-        """Of scaled rows, before anything is told."""
+        """Of the explained parts of scaled rows, before anything is told."""
         spread = self.predictor.error_scale_.spread
-        return np.asarray(spread**2 * self.predictor.posterior_.kernel.diagonal(rows)) + self.nugget
+        return np.asarray(spread**2 * self.predictor.posterior_.kernel.diagonal(rows))
+
+    def own(self, variance: np.ndarray) -> np.ndarray:  # (k,) -> (k,)
+        """The nugget of each; more where it would be lost in rounding beside the variance."""
+        return np.maximum(self.nugget, LEAST_SHARE * variance)
 
     def imagine(
         self,
@@ -87,7 +92,7 @@ class Process:
         n, scale = len(self.x), self.predictor.target_scale_
         x = np.vstack([self.x, self.predictor.input_scale_.apply(pending)])
         prior = self.covariance(x, x)
-        prior[np.diag_indices(len(x))] += self.nugget
+        prior[np.diag_indices(len(x))] += self.own(np.diag(prior))
         values = np.tile(np.concatenate([self.z, np.zeros(len(pending))]), (len(draws), 1))
         if self.noise.any():
             values[:, :n] = _draw(prior[:n, :n], self.z, np.diag(self.noise), draws[:, :n])
@@ -101,7 +106,7 @@ class Process:
     def leave_one_out(self) -> tuple[np.ndarray, np.ndarray]:  # (n,), (n,)
         """Residual of each target, and its standard deviation, given all others; scaled."""
         k = self.covariance(self.x, self.x)
-        k[np.diag_indices(len(k))] += self.nugget + self.noise
+        k[np.diag_indices(len(k))] += self.own(np.diag(k)) + self.noise
         factor = cholesky(k, lower=True, check_finite=False)
         precision = np.diag(cho_solve((factor, True), np.eye(len(k)), check_finite=False))
         alpha = cho_solve((factor, True), self.z, check_finite=False)
@@ -128,9 +133,9 @@ class Imagined:
         rows = predictor.input_scale_.apply(x)
         cross = self.process.covariance(rows, self.x)
         half = solve_triangular(self.factor, cross.T, lower=True, check_finite=False)
-        variance = np.maximum(
-            self.process.variance(rows) - (half**2).sum(axis=0), self.process.nugget
-        )
+        explained = self.process.variance(rows)
+        own = self.process.own(explained)
+        variance = np.maximum(explained + own - (half**2).sum(axis=0), own)
         scale = predictor.target_scale_
         return scale.centre + scale.scale * (cross @ self.alpha).T, scale.scale * np.sqrt(variance)
 

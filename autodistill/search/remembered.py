@@ -1,7 +1,11 @@
-"""A function of architectures that is asked about each of them once.
+"""A function of architectures that is asked about each of them once in a proposal.
 
 What a caller knows (counts, a latency model) is asked of the same few thousand
 architectures many times in one proposal, and is often plain Python.
+
+Its last digits may depend on which architectures are asked about together, as those
+of a matrix product do. So each proposal begins with nothing remembered: then all that
+it asks follows from the history, and not from what was proposed on the way.
 
 Axes: n = architectures, d = columns.
 """
@@ -23,6 +27,10 @@ class Remembered:
     def __init__(self, function: Callable[[Sequence[Architecture]], np.ndarray]) -> None:
         self._function = function
         self._rows: dict[Architecture, np.ndarray] = {}
+
+    def forget(self) -> None:
+        """Ask about all of them anew."""
+        self._rows.clear()
 
     def __call__(self, architectures: Sequence[Architecture]) -> np.ndarray:  # (n, d)
         """The rows of at least one architecture."""

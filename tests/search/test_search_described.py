@@ -67,6 +67,7 @@ def test_features_are_asked_once_of_each_and_never_of_none():
     space = SearchSpace({"a": [1, 2, 3]})
     describe = Describer(space, features)
     assert describe([]).features.shape == (0, 1)
+    asked.clear()  # some members, to learn what a column looks like
     members = [Architecture(a=i) for i in (3, 1, 3)]
     np.testing.assert_array_equal(describe(members).features, [[3.0], [1.0], [3.0]])
     describe([*members, Architecture(a=2)])
@@ -80,7 +81,34 @@ def test_remembered_rows_come_in_the_order_asked():
     assert double([first, second, first]).tolist() == [[2.0], [4.0], [2.0]]
 
 
+def test_what_is_forgotten_is_asked_again():
+    asked = []
+    remembered = Remembered(lambda rows: np.array([asked.append(a) or [1.0] for a in rows]))
+    for _ in range(2):
+        remembered([Architecture(a=1)])
+        remembered([Architecture(a=1)])
+        remembered.forget()
+    assert len(asked) == 2
+
+
 def test_features_that_change_their_width_are_refused():
-    describe = Describer(SearchSpace({"a": [1, 2]}), lambda rows: np.zeros(len(rows)))
-    with pytest.raises(SearchError, match="must return"):
+    space = SearchSpace({"a": [1, 2, 3]})
+    describe = Describer(space, lambda rows: np.zeros((len(rows), len(rows))))
+    with pytest.raises(SearchError, match="always return as many columns; got 1, and then 3"):
         describe([Architecture(a=1)])
+
+
+def test_rounding_errors_are_no_features():
+    """Told ones that differ by what a sum leaves when it cancels are told as equal."""
+    space = SearchSpace({"a": [1, 2, 3], "b": [0.1, 0.2, 0.3]})
+
+    def features(architectures):
+        cancels = [a["b"] + 0.1 - 0.1 - a["b"] + (a["a"] == 3) for a in architectures]
+        return np.stack([cancels, [1e-9 * a["b"] for a in architectures]], axis=1)
+
+    some = [Architecture(a=1, b=b) for b in (0.1, 0.2, 0.3)]
+    assert len(np.unique(features(some)[:, 0])) > 1
+    found = Describer(space, features)([*some, Architecture(a=3, b=0.1)]).features
+    np.testing.assert_array_equal(found[:, 0], [0, 0, 0, 1])
+    # of the others, as small as they may be, nine digits stay
+    np.testing.assert_allclose(found[:, 1], [1e-10, 2e-10, 3e-10, 1e-10], rtol=1e-9)

@@ -68,6 +68,34 @@ def test_a_proposal_is_a_function_of_space_history_and_seed(quick):
     assert at_once.ask(3) == one_by_one.ask(3) == next_ones
 
 
+def test_what_was_proposed_on_the_way_leaves_no_trace(quick):
+    """The last digits of features, as of a matrix product, may hang on what is asked about
+    together; here they all do. A search that went on and one that is told all agree."""
+
+    def features(architectures):
+        grouped = 0.1 * np.sin(len(architectures))
+        return evaluate(architectures)[:, :1] + grouped
+
+    def known(architectures):
+        mean = evaluate(architectures)[:, 1]
+        return mean + 0.1 * np.cos(len(architectures)), np.full(len(mean), 0.01)
+
+    def search():
+        return BayesianSearch(SPACE, seed=0, features=features, known={1: known})
+
+    went_on, history = search(), []
+    for n in (4, 1, 2):
+        asked = went_on.ask(n)
+        went_on.tell(asked, evaluate(asked))
+        history += asked
+        went_on.pareto_front()
+    told_all = search()
+    told_all.tell(history, evaluate(history))
+    running = went_on.ask(3)
+    assert told_all.ask(3) == running
+    assert told_all.ask(1, pending=running) == went_on.ask(1, pending=running[::-1])
+
+
 def test_seeds_differ(quick):
     assert BayesianSearch(SPACE, seed=0).ask(4) != BayesianSearch(SPACE, seed=1).ask(4)
     assert told(6, seed=0).ask(4) != told(6, seed=1).ask(4)
@@ -229,6 +257,8 @@ def test_the_history_cannot_be_changed_from_outside():
         ({"n_objectives": 0}, "n_objectives must be at least 1; got 0"),
         ({"seed": -1}, "seed must be at least 0; got -1"),
         ({"n_initial": 1}, "n_initial must be at least 2; got 1"),
+        ({"seed": 0.5}, "seed must be a whole number; got 0.5"),
+        ({"n_objectives": "2"}, "n_objectives must be a whole number; got '2'"),
         ({"known": {2: evaluate}}, r"known objectives \[2\] are not columns 0..1"),
         ({"known": {-1: evaluate}}, r"known objectives \[-1\] are not columns 0..1"),
     ],
@@ -242,6 +272,8 @@ def test_asking_for_nothing_or_with_strangers_pending():
     search = BayesianSearch(SPACE, seed=0)
     with pytest.raises(SearchError, match="n must be at least 1; got 0"):
         search.ask(0)
+    with pytest.raises(SearchError, match="n must be a whole number; got 1.5"):
+        search.ask(1.5)
     with pytest.raises(SearchError, match="outside the space"):
         search.ask(1, pending=[Architecture(a=1)])
 
@@ -265,6 +297,7 @@ def test_features_reach_the_surrogates(quick):
         (lambda rows: np.zeros(len(rows)), r"must return \(\d+, d\) floats; got \(\d+,\)"),
         (lambda rows: np.zeros((3, 1)), r"must return \(\d+, d\) floats; got \(3, 1\)"),
         (lambda rows: np.full((len(rows), 1), np.nan), "must return finite floats"),
+        (lambda rows: [["wide"]] * len(rows), r"must return \(n, d\) floats; could not convert"),
     ],
 )
 def test_features_of_a_wrong_shape_are_refused(features, message):
@@ -281,6 +314,8 @@ def test_a_known_objective_gets_no_surrogate(quick):
 
     search = told(6, known={1: price})
     assert search.models()[1].name == "known"
+    asked.clear()
+    search.ask()
     assert sum(asked) == SPACE.size  # a small space is scored as a whole, each member once
 
 
@@ -561,6 +596,8 @@ def test_values_of_numpy_are_members():
 
 def test_a_huge_value_is_refused_before_it_is_kept():
     search = BayesianSearch(SearchSpace({"d": [1, 2, 3]}))
+    with pytest.raises(SearchError, match="and at most 1e\\+100"):
+        search.tell([Architecture(d=1)], [[1.0, 1.0]], noise_std=1e300)
     with pytest.raises(SearchError, match="within 1e\\+100"):
         search.tell([Architecture(d=1)], [[1.0, 1e300]])
     search.tell([Architecture(d=1)], [[1.0, 1.0]])

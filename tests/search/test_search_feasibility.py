@@ -145,7 +145,9 @@ def test_a_space_told_in_full_tells_whether_any_is_within():
         ),
         ({"constraints": {2: 3}}, "objective 2; columns are 0..1"),
         ({"constraints": {-1: 3}}, "objective -1; columns are 0..1"),
-        ({"constraints": {0: np.nan}}, "must be finite; got nan"),
+        ({"constraints": {0: np.nan}}, "must be a finite number; got nan"),
+        ({"constraints": {0: "3 ms"}}, "must be a finite number; got '3 ms'"),
+        ({"constraints": {0.5: 3}}, "objective 0.5; columns are 0..1"),
     ],
 )
 def test_constraints_on_what_is_not_known(arguments, message):

@@ -118,6 +118,16 @@ def test_a_small_space_is_run_to_its_end():
         search.ask()
 
 
+def test_what_is_running_must_end_first():
+    search = FidelitySearch(SearchSpace({"a": [1, 2]}), [1, 2], seed=0)
+    running = search.ask(2)
+    with pytest.raises(SearchError, match="is running: tell what it reached first"):
+        search.ask(1, pending=running)
+    search.tell(running, [[1.0, 2.0], [2.0, 1.0]])
+    # those that were told meanwhile are running no longer
+    assert len(search.ask(2, pending=running)) == 2
+
+
 def test_a_known_objective_and_features(quick):
     search, asked = search_for(
         10,
@@ -139,6 +149,7 @@ MEMBER = Architecture(a=1, b=1, c=1, d=1)
         ([Run(MEMBER, 1)], [[1.0]], "must have shape (1, 2); got (1, 1)"),
         ([Run(MEMBER, 1)], [[np.inf, 1.0]], "must be finite, or NaN for a failure"),
         ([Run(MEMBER, 1)] * 2, [[1.0, 2.0]] * 2, "told twice"),
+        ([MEMBER], [[1.0, 2.0]], "expected a Run, as asked for"),
     ],
 )
 def test_what_cannot_be_used_is_refused(runs, values, message):
@@ -157,9 +168,11 @@ def test_what_cannot_be_used_is_refused(runs, values, message):
         ({"fidelities": []}, "fidelities must be positive numbers"),
         ({"fidelities": [0, 1]}, "fidelities must be positive numbers"),
         ({"fidelities": [1, np.nan]}, "fidelities must be positive numbers"),
+        ({"fidelities": ["long"]}, "fidelities must be positive numbers"),
         ({"fidelities": [3, 1]}, "fidelities must ascend"),
+        ({"fidelities": [1], "seed": 0.5}, "seed must be a whole number; got 0.5"),
         ({"fidelities": [1, 1]}, "fidelities must ascend"),
-        ({"fidelities": [1], "n_initial": 1}, "n_initial at least 2"),
+        ({"fidelities": [1], "n_initial": 1}, "n_initial must be at least 2"),
         ({"fidelities": [1], "known": {2: None}}, "known objectives [2] are not columns 0..1"),
     ],
 )

@@ -107,3 +107,17 @@ def test_declared_noise_is_taken_off_what_the_columns_do_not_explain():
     assert half.nugget == pytest.approx(unexplained / 2)
     more = Process.of(predictor, x, y, np.full(40, unexplained * scale**2 * 2))
     assert more.nugget == LEAST_NUGGET
+
+
+def test_far_from_all_that_is_told_nothing_breaks_down():
+    """Told rows that hardly differ in a column: others lie 1e12 of its units away, and the
+    variance there is 1e48 times that of the told. Both ends stay what they are."""
+    x, y, _ = example()
+    x[:, 2] = 1e-12 * np.arange(len(y))
+    process = Process.of(GPPredictor(random_state=0).fit(x, y), x, y, np.zeros(len(y)))
+    far = np.array([[0.5, 0.5, 1.0], [0.2, 0.5, 0.9], [0.2, 0.5, 0.9]])
+    given = process.imagine(far, np.random.default_rng(0).standard_normal((4, len(y) + 3)))
+    np.testing.assert_allclose(given.values[:, : len(y)], np.tile(y, (4, 1)), rtol=1e-9)
+    mean, std = given.predict(np.vstack([x[:2], far]))
+    assert np.isfinite(mean).all() and (std > 0).all()
+    assert np.isfinite(np.stack(process.leave_one_out())).all()

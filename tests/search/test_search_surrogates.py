@@ -151,6 +151,7 @@ def test_a_known_objective_that_is_exact_needs_no_correction():
     ("known", "message"),
     [
         (lambda a: (np.zeros(len(a)), np.zeros(3)), "two arrays of shape"),
+        (lambda a: np.zeros(len(a)), "a mean and a standard deviation; got ndarray"),
         (lambda a: (np.full(len(a), np.nan), np.zeros(len(a))), "finite"),
         (lambda a: (np.zeros(len(a)), np.full(len(a), -1.0)), "at least 0"),
     ],
