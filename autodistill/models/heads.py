@@ -6,6 +6,7 @@ from flax import nnx
 
 from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.models.layers import ACTIVATION_FUNCTIONS, Linear, normalization
+from autodistill.models.product import product
 
 
 class Transform(nnx.Module):
@@ -42,7 +43,7 @@ class MaskedLMHead(nnx.Module):
     ) -> jax.Array:  # (*batch, vocab)
         x = self.transform(hidden)
         width = word_embeddings.shape[1]
-        logits = x[..., :width] @ word_embeddings.T
+        logits = product(x[..., :width], word_embeddings.T)
         if self.split and x.shape[-1] > width:
-            logits = logits + x[..., width:] @ self.dense.kernel[...].T
+            logits = logits + product(x[..., width:], self.dense.kernel[...].T)
         return logits + self.bias[...]

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from autodistill.models.product import product
+
 ACTIVATION_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "gelu_new": partial(jax.nn.gelu, approximate=True),
@@ -39,7 +41,7 @@ class Linear(nnx.Module):
         self.bias = _parameter(outputs) if use_bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:  # (*batch, inputs) -> (*batch, outputs)
-        y = jnp.matmul(x, self.kernel[...], preferred_element_type=jnp.float32)
+        y = product(x, self.kernel[...])
         return (y if self.bias is None else y + self.bias[...]).astype(x.dtype)
 
 
