@@ -9,7 +9,7 @@ import copy
 import json
 import platform
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,11 +48,14 @@ class NewDevice:
 
 def known_devices(
     sources: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    computed: Collection[str] = (),
+    log_target: bool = True,
 ) -> TransferPredictor:
-    """A predictor that has learned the sources."""
+    """A predictor that has learned the sources, of which some may be computed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return TransferPredictor().fit_sources(sources)
+        return TransferPredictor(log_target=log_target).fit_sources(sources, computed=computed)
 
 
 def trials(
@@ -63,13 +66,14 @@ def trials(
     seeds: range = SEEDS,
     trees: bool = True,
     parameters: np.ndarray | None = None,  # (rows,)
+    computed: Collection[str] = (),
 ) -> dict[str, Any]:
     """Errors on one new device from k measurements: ours, and what they are compared with.
 
     ``gp alone`` and, if ``trees``, ``xgb alone`` are fitted to the random measurements only.
 
-    ``best known device`` is the one source that errs least on the query rows,
-    found in hindsight, its model shifted to the k measurements. ``parameters`` is
+    ``best known device`` is the one measured source that errs least on the query rows,
+    found in hindsight, its model scaled to the k measurements. ``parameters`` is
     a power law of the parameter count fitted to them.
     """
     found: dict[str, list[dict[str, float]]] = {}
@@ -92,7 +96,7 @@ def trials(
                 warnings.simplefilter("ignore")
                 alone.fit(device.X[rows], device.y[rows])
             found.setdefault(name, []).append(_errors(alone, device))
-        found.setdefault("best known device", []).append(_best_known(known, device, rows))
+        found.setdefault("best known device", []).append(_best_known(known, device, rows, computed))
         if parameters is not None:
             law = np.polyfit(np.log(parameters[rows]), np.log(device.y[rows]), 1)
             predicted = np.exp(np.polyval(law, np.log(parameters[device.query])))
@@ -163,12 +167,17 @@ def _point_errors(device: NewDevice, predicted: np.ndarray) -> dict[str, float]:
     }
 
 
-def _best_known(known: TransferPredictor, device: NewDevice, rows: np.ndarray) -> dict[str, float]:
-    candidates = []
-    for model in known.known_.models:
-        measured, asked = model.predict(device.X[rows]), model.predict(device.X[device.query])
-        shift = np.mean(np.log(device.y[rows]) - measured)
-        candidates.append(_point_errors(device, np.exp(asked + shift)))
+def _best_known(
+    known: TransferPredictor, device: NewDevice, rows: np.ndarray, computed: Collection[str]
+) -> dict[str, float]:
+    sources, candidates = known.known_, []
+    for name, scale, model in zip(sources.names, sources.scales, sources.models, strict=True):
+        if name not in computed:
+            measured, asked = (
+                np.log(scale.median(model.predict(device.X[part]))) for part in (rows, device.query)
+            )
+            shift = np.mean(np.log(device.y[rows]) - measured)
+            candidates.append(_point_errors(device, np.exp(asked + shift)))
     return {
         "mape": min(errors["mape"] for errors in candidates),
         "spearman": max(errors["spearman"] for errors in candidates),

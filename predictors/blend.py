@@ -124,6 +124,7 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
     column_names_: tuple[str, ...]
     column_range_: ColumnRange | None
     target_name_: str | None
+    workload_: Mapping[str, int | str]
     training_error_: float
 
     def __init__(
@@ -224,9 +225,10 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         *,
         columns: list[str] | tuple[str, ...] | None = None,
         target: str | None = None,
+        workload: Mapping[str, int | str] | None = None,
     ) -> None:
         """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target)
+        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold.

@@ -35,7 +35,9 @@ def fit(options: argparse.Namespace) -> None:
     kinds: dict[str, Predictor] = {"gp": GPPredictor(), "xgb": XGBPredictor()}
     one = None if options.kind == "best" else {options.kind: kinds[options.kind]}
     selection = select(X, y, log_target=True, random_state=options.seed, candidates=one)
-    selection.predictor.save(options.out, columns=columns, target=table.target)
+    selection.predictor.save(
+        options.out, columns=columns, target=table.target, workload=_common(table)
+    )
     print(f"target {table.target}: {len(y)} measured rows, {len(columns)} columns")
     for name, score in selection.scores.items():
         print(f"{name:>5}: {_summary(score)}")
@@ -53,7 +55,7 @@ def predict(options: argparse.Namespace) -> None:
         raise TableError(
             f"{options.architectures} already has the columns {', '.join(clash)}; rename them"
         )
-    X = encode(architectures, predictor.column_names_)
+    X = encode(architectures, predictor.column_names_, origin=options.architectures)
     _note_outside(predictor, X)
     median, std = predictor.predict(X, return_std=True)
     lower, upper = predictor.predict_interval(X, COVERAGE)
@@ -91,7 +93,9 @@ def suggest(options: argparse.Namespace) -> None:
             f"-k must lie between 1 and the {len(pool)} architectures to choose from; "
             f"got {options.k}"
         )
-    columns = shared_columns(known, pool, measured)
+    columns = shared_columns(
+        ("sources", known), (options.pool, pool), (options.measurements, measured)
+    )
     predictor = TransferPredictor(random_state=options.seed)
     predictor.fit_sources(matrices(sources, columns))
     if device is not None:
@@ -110,11 +114,11 @@ def adapt(options: argparse.Namespace) -> None:
     sources = read_sources(options.sources)
     device = _new_device(table, options.measurements, sources)
     known = [architecture for source in sources for architecture in source.architectures]
-    columns = shared_columns(known, device.architectures)
+    columns = shared_columns(("sources", known), (options.measurements, device.architectures))
     predictor = TransferPredictor(random_state=options.seed)
     predictor.fit_sources(matrices(sources, columns))
     predictor.fit(encode(device.architectures, columns), device.latency_ms)
-    predictor.save(options.out, columns=columns, target=table.target)
+    predictor.save(options.out, columns=columns, target=table.target, workload=_common(table))
     print(_described(sources))
     print(f"new device: {device.name}, {len(device.latency_ms)} measurements")
     print(f"RMSE of log latency, each measurement from the others: {predictor.training_error_:.4f}")
@@ -128,7 +132,9 @@ def score(options: argparse.Namespace) -> None:
     _, y, _ = table.matrix()
     if not set(WORKLOAD) & {name.partition("=")[0] for name in predictor.column_names_}:
         _one_workload(table, options.table)
-    X = encode([workload_features(row) for row in table.measured], predictor.column_names_)
+    _note_workload(predictor, table, options.table)
+    rows = [workload_features(row) for row in table.measured]
+    X = encode(rows, predictor.column_names_, origin=options.table)
     _note_outside(predictor, X)
     median = predictor.predict(X)
     bounds = predictor.predict_interval(X, COVERAGE)
@@ -168,6 +174,24 @@ def _note_outside(predictor: Predictor, X: FloatArray) -> None:
         warn_outside(predictor, X)
     for warning in caught:
         print(f"note: {warning.message}", file=sys.stderr)
+
+
+def _common(table: LatencyTable) -> dict[str, int | str]:
+    """The workload of the measured rows, as far as it is one."""
+    found = {name: {getattr(row, name) for row in table.measured} for name in WORKLOAD}
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
+
+
+def _note_workload(predictor: Predictor, table: LatencyTable, path: str) -> None:
+    """Tell the user of a workload that the predictor did not learn from."""
+    ours = _common(table)
+    for name, learned in predictor.workload_.items():
+        if ours.get(name, learned) != learned:
+            print(
+                f"note: the predictor learned from {name} {learned}; {path} holds {name} "
+                f"{ours[name]}",
+                file=sys.stderr,
+            )
 
 
 def _one_workload(table: LatencyTable, path: str) -> Device:

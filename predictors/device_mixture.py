@@ -4,10 +4,18 @@ A hypothesis is a base (one of the sources, or none) and a covariance: variances
 the kernels and of the noise. Hypotheses are draws from a prior; measurements weigh
 them by how well they foretold what was measured, and predictions are averages.
 
+Noise has heavy tails, as a measurement is now and then disturbed: that of row i is
+normal with variance f_i v_noise, and the factors f are found by expectation
+maximisation for Student's distribution [Lange1989], from one on.
+
 Axes:  n = measured rows;  m = new rows;  h = hypotheses about the covariance;
     c = kernels;  b = bases, the last of which is "none".
-Notation: r (n, b) = u less the base, less its mean; K = sum_c v_c k_c + v_level + v_noise I.
-    The level of a device is not known: v_level is wide.
+Notation: r (n, b) = u less the base, less its mean; K = sum_c v_c k_c + v_level +
+    v_noise diag(f). The level of a device is not known: v_level is wide.
+
+References:
+    [Lange1989] Lange, Little, Taylor. Robust statistical modeling using the t
+    distribution. Journal of the American Statistical Association 84, 1989.
 """
 
 from dataclasses import dataclass
@@ -18,6 +26,9 @@ from predictors.protocol import FloatArray
 
 LEVEL = 25.0  # v_level, in units of the usual variance of u
 NEGLIGIBLE = 1e-4  # hypotheses that weigh less, all together with the rest, are dropped
+DEGREES = 4.0  # of freedom of the noise's distribution
+LEAST_ROWS_TO_DOUBT = 5  # fewer cannot tell which of them was disturbed
+DOUBTS = 3  # rounds of expectation maximisation: the factors settle to a tenth
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Mixture:
         weights: (h, b), sum 1.
         levels: (b,) mean of u less each base over the measured rows.
         level_variance: v_level.
+        factors: (n,) the f above.
         inverse: (h, n, n) of K.
         alpha: (h, n, b), inverse @ r.
     """
@@ -64,6 +76,7 @@ class Mixture:
     weights: FloatArray
     levels: FloatArray
     level_variance: float
+    factors: FloatArray
     inverse: FloatArray
     alpha: FloatArray
 
@@ -73,11 +86,12 @@ def log_evidence(
     kernels: FloatArray,  # (c, n, n)
     residuals: FloatArray,  # (n, b)
     level_variance: float,
+    factors: FloatArray,  # (n,)
 ) -> tuple[FloatArray, FloatArray, FloatArray]:  # (h, b), (h, n, n), (h, n, b)
     """``log p(r | hypothesis)`` up to a constant, with K inverted and alpha."""
     n = len(residuals)
     k = np.tensordot(hypotheses.variances, kernels, axes=1) + level_variance
-    k[:, np.arange(n), np.arange(n)] += hypotheses.noise[:, None]
+    k[:, np.arange(n), np.arange(n)] += hypotheses.noise[:, None] * factors
     factor = np.linalg.cholesky(k)
     inverse = np.asarray(np.linalg.inv(k), dtype=np.float64)
     alpha = inverse @ residuals
@@ -92,10 +106,27 @@ def condition(
     differences: FloatArray,  # (n, b): u less each base
     level_variance: float,
 ) -> Mixture:
-    """Weigh the hypotheses by the measurements; those that no longer count are dropped."""
-    levels = differences.mean(axis=0)
-    residuals = differences - levels
-    evidence, _, _ = log_evidence(hypotheses, kernels, residuals, level_variance)
+    """Weigh the hypotheses by the measurements, and doubt those that none of them explains."""
+    factors = np.ones(len(differences))
+    mixture = _weigh(hypotheses, kernels, differences, level_variance, factors)
+    if len(differences) < LEAST_ROWS_TO_DOUBT:
+        return mixture
+    for _ in range(DOUBTS):
+        factors = np.maximum((DEGREES + _noise_found(mixture)) / (DEGREES + 1), 1.0)
+        mixture = _weigh(hypotheses, kernels, differences, level_variance, factors)
+    return mixture
+
+
+def _weigh(
+    hypotheses: Hypotheses,
+    kernels: FloatArray,  # (c, n, n)
+    differences: FloatArray,  # (n, b)
+    level_variance: float,
+    factors: FloatArray,  # (n,)
+) -> Mixture:
+    """The mixture under these factors; hypotheses that no longer count are dropped."""
+    residuals = differences - differences.mean(axis=0)
+    evidence, _, _ = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
     score = evidence + hypotheses.log_prior
     weights = np.exp(score - score.max())
     weights /= weights.sum()
@@ -103,7 +134,22 @@ def condition(
     reached = np.cumsum(weights.sum(axis=1)[by_weight])
     kept = np.sort(by_weight[: 1 + int(np.searchsorted(reached, 1 - NEGLIGIBLE))])
     weights = weights[kept] / weights[kept].sum()
-    return restore(hypotheses.take(kept), weights, kernels, differences, level_variance)
+    return restore(hypotheses.take(kept), weights, kernels, differences, level_variance, factors)
+
+
+def _noise_found(mixture: Mixture) -> FloatArray:  # (n,)
+    """Expected square of each measurement's noise, in units of v_noise.
+
+    Given r, the noise of row i has mean ``f_i v_noise alpha_i`` and variance
+    ``f_i v_noise (1 - f_i v_noise (K^-1)_ii)``.
+    """
+    noise = mixture.hypotheses.noise[:, None]
+    own = np.einsum("hnn->hn", mixture.inverse)
+    squares = np.einsum("hnb,hb->hn", mixture.alpha**2, mixture.weights)
+    each = mixture.weights.sum(axis=1)[:, None]
+    f = mixture.factors
+    found = f**2 * noise * (squares - each * own) + each * f
+    return np.asarray(found.sum(axis=0))
 
 
 def restore(
@@ -112,6 +158,7 @@ def restore(
     kernels: FloatArray,  # (c, n, n)
     differences: FloatArray,  # (n, b)
     level_variance: float,
+    factors: FloatArray,  # (n,)
 ) -> Mixture:
     """The mixture of hypotheses whose weights are known."""
     n_hypotheses, n_bases = len(hypotheses.noise), differences.shape[1]
@@ -119,9 +166,12 @@ def restore(
         raise ValueError(
             f"{n_hypotheses} hypotheses and {n_bases} bases do not fit weights of {weights.shape}"
         )
+    if factors.shape != (len(differences),):
+        raise ValueError(f"{len(differences)} rows do not fit factors of {factors.shape}")
     levels = differences.mean(axis=0)
-    _, inverse, alpha = log_evidence(hypotheses, kernels, differences - levels, level_variance)
-    return Mixture(hypotheses, weights, levels, level_variance, inverse, alpha)
+    residuals = differences - levels
+    _, inverse, alpha = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
+    return Mixture(hypotheses, weights, levels, level_variance, factors, inverse, alpha)
 
 
 def predict_mean(

@@ -107,6 +107,7 @@ def propose(
     draws are made anew from a normal distribution around those that stood, half
     as wide again, mixed with the prior; their weights allow for it.
     """
+    alike = np.ones(len(residuals))
     size = N_DRAWS_ALONE if alone else N_DRAWS
     if len(residuals) > FEW_ROWS:
         size = N_DRAWS_OF_MANY_ROWS
@@ -114,7 +115,7 @@ def propose(
     importance = np.zeros(size)
     for _ in range(ROUNDS):
         hypotheses = _hypotheses(t, importance, alone, unit, residuals.shape[1])
-        score = log_evidence(hypotheses, kernels, residuals, level_variance)[0]
+        score = log_evidence(hypotheses, kernels, residuals, level_variance, alike)[0]
         per_draw = logsumexp(score + hypotheses.log_prior, axis=1)
         weights = np.exp(per_draw - logsumexp(per_draw))
         if 1 / np.sum(weights**2) >= ENOUGH:

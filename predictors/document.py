@@ -1,14 +1,15 @@
 """The predictor file: one JSON object, written whole or not at all.
 
 ``{"format", "schema_version", "kind", "columns", "target", "n_rows",
-"training_error", "range", "state"}``. ``range`` holds the smallest and largest
-training value of each column; files of version 1 lack it. What ``state`` holds is the
-business of the kind.
+"training_error", "range", "workload", "state"}``. ``range`` holds the smallest and largest
+training value of each column; files of version 1 lack it. ``workload`` holds what all
+training rows had in common and no column says, such as the batch size; files before
+version 3 lack it. What ``state`` holds is the business of the kind.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from predictors.errors import PersistError
 
 FORMAT = "autodistill-predictor"
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # 1: no range, no calibrated intervals, another trend of "gp"
+SCHEMA_VERSION = 3
+# 1: no range, no calibrated intervals, another trend of "gp". 2: no workload; a
+# "transfer" trusts all measurements alike.
+READABLE_VERSIONS = (1, 2, 3)
 _KEYS: dict[str, Any] = {
     "kind": str,
     "columns": list,
@@ -36,6 +39,7 @@ def save(
     *,
     columns: Sequence[str] | None = None,
     target: str | None = None,
+    workload: Mapping[str, int | str] | None = None,
 ) -> None:
     """Write a fitted predictor as JSON; an existing file is replaced in one step.
 
@@ -46,6 +50,8 @@ def save(
             predictor was fitted or loaded with.
         target: What is predicted, for instance the name of a device; by default
             the one it was loaded with.
+        workload: Under which workload, for instance ``{"batch_size": 8}``; by
+            default the one it was loaded with.
 
     Raises:
         PersistError: The names do not fit, or the file cannot be written.
@@ -72,6 +78,7 @@ def save(
         "n_rows": predictor.n_rows_,
         "training_error": predictor.training_error_,
         "range": seen.to_state() if (seen := predictor.column_range_) is not None else None,
+        "workload": dict(predictor.workload_ if workload is None else workload),
         "state": predictor.to_state(),
     }
     _replace(Path(path), json.dumps(document, allow_nan=False) + "\n")
@@ -102,7 +109,7 @@ def read_document(path: str | PathLike[str]) -> dict[str, Any]:
     if document.get("schema_version") not in READABLE_VERSIONS:
         raise PersistError(
             f"{path} has schema version {document.get('schema_version')!r}; this version reads "
-            f"{' and '.join(map(str, READABLE_VERSIONS))}. Fit and save again, or use the version "
+            f"{', '.join(map(str, READABLE_VERSIONS))}. Fit and save again, or use the version "
             "that wrote it"
         )
     for key, kinds in _KEYS.items():
@@ -110,6 +117,10 @@ def read_document(path: str | PathLike[str]) -> dict[str, Any]:
             raise PersistError(
                 f"{path} lacks a valid {key!r}: got {document.get(key)!r}. Fit and save again"
             )
+    if not isinstance(document.setdefault("workload", {}), dict):
+        raise PersistError(
+            f"{path} lacks a valid 'workload': got {document['workload']!r}. Fit and save again"
+        )
     return document
 
 

@@ -30,9 +30,14 @@ def feature_columns(architectures: Sequence[Mapping[str, Value]]) -> tuple[str, 
 
 
 def encode(
-    architectures: Sequence[Mapping[str, Value]], columns: Sequence[str]
+    architectures: Sequence[Mapping[str, Value]], columns: Sequence[str], *, origin: str = ""
 ) -> FloatArray:  # (architectures, columns)
     """One row of numbers per architecture; fields without a column are left out.
+
+    Args:
+        architectures: Fields and values of each.
+        columns: As ``feature_columns`` gives them.
+        origin: Where the architectures come from, such as a file, for the message.
 
     Raises:
         TableError: An architecture lacks a field, or has text where a number is
@@ -44,19 +49,20 @@ def encode(
         field, one_hot, text = column.partition("=")
         known.setdefault(field, []).extend([text] if one_hot else [])
     for index, architecture in enumerate(architectures):
+        row = f"{origin}, row {index}" if origin else f"row {index}"
         for field, texts in known.items():
             if field not in architecture:
                 raise TableError(
-                    f"row {index} has no field {field!r}; expected the fields {', '.join(known)}"
+                    f"{row} has no field {field!r}; expected the fields {', '.join(known)}"
                 )
             value = architecture[field]
             if texts and str(value) not in texts:
                 raise TableError(
-                    f"row {index}, column {field} is {value!r}, which was not among the rows of "
+                    f"{row}, column {field} is {value!r}, which was not among the rows of "
                     f"the fit; expected one of {', '.join(texts)}"
                 )
             if not texts and isinstance(value, str):
-                raise TableError(f"row {index}, column {field} must be a number; got {value!r}")
+                raise TableError(f"{row}, column {field} must be a number; got {value!r}")
         for position, column in enumerate(columns):
             field, one_hot, text = column.partition("=")
             value = architecture[field]
@@ -64,15 +70,28 @@ def encode(
     return rows
 
 
-def check_columns(architectures: Sequence[Mapping[str, Value]]) -> None:
-    """Refuse a field that is a number here, and text or a boolean there."""
+def check_columns(
+    architectures: Sequence[Mapping[str, Value]],
+    *,
+    like: Sequence[Mapping[str, Value]] = (),
+    origin: str = "",
+) -> None:
+    """Refuse a field that is a number here, and text or a boolean there.
+
+    Args:
+        architectures: To be checked.
+        like: Others that they must agree with, if there are any.
+        origin: Where the architectures come from, for the message.
+    """
     for index, architecture in enumerate(architectures):
+        first, whose = (like or architectures)[0], "known ones have" if like else "row 0 has"
         for field, value in architecture.items():
-            expected, found = _kind(architectures[0][field]), _kind(value)
+            expected, found = _kind(first[field]), _kind(value)
             if found != expected:
+                row = f"{origin}, row {index}" if origin else f"row {index}"
                 raise TableError(
-                    f"row {index}, column {field} is {found} ({value!r}), but row 0 has "
-                    f"{expected} ({architectures[0][field]!r}); use one kind in a column"
+                    f"{row}, column {field} is {found} ({value!r}), but {whose} "
+                    f"{expected} ({first[field]!r}); use one kind in a column"
                 )
 
 

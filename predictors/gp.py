@@ -1,6 +1,7 @@
 """A Gaussian process predictor: few rows, smooth responses, honest spread."""
 
 import warnings
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any, Literal, Self, overload
 
@@ -73,6 +74,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
     column_names_: tuple[str, ...]
     column_range_: ColumnRange | None
     target_name_: str | None
+    workload_: Mapping[str, int | str]
     training_error_: float
 
     def __init__(
@@ -186,9 +188,10 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         *,
         columns: list[str] | tuple[str, ...] | None = None,
         target: str | None = None,
+        workload: Mapping[str, int | str] | None = None,
     ) -> None:
         """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target)
+        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold."""

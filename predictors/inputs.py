@@ -18,9 +18,9 @@ def check_training_rows(
 ) -> tuple[FloatArray, FloatArray]:
     """Return X, (rows, columns), and y, (rows,), as finite float64 arrays.
 
-    Sets ``n_features_in_``, ``n_rows_``, ``column_names_``, ``column_range_`` and
-    ``target_name_`` on the estimator. Columns of a data frame keep their names; those of an
-    array are called x0, x1, ...
+    Sets ``n_features_in_``, ``n_rows_``, ``column_names_``, ``column_range_``,
+    ``target_name_`` and ``workload_`` on the estimator. Columns of a data frame keep
+    their names; those of an array are called x0, x1, ...
 
     Raises:
         InputError: A cell is NaN or infinite, y is missing, or y has a value of
@@ -38,7 +38,7 @@ def check_training_rows(
     check_consistent_length(rows, targets)
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
-        names = _default_names(rows.shape[1])
+        names = default_names(rows.shape[1])
     _refuse_non_finite(rows, names)
     bad = np.flatnonzero(~np.isfinite(targets))
     if bad.size:
@@ -56,6 +56,7 @@ def check_training_rows(
     estimator.column_names_ = tuple(map(str, names))
     estimator.column_range_ = ColumnRange.of(rows)
     estimator.target_name_ = None
+    estimator.workload_ = {}
     estimator.n_rows_ = len(rows)
     return rows, targets
 
@@ -82,7 +83,7 @@ def _refuse_other_names(estimator: Any, X: ArrayLike) -> None:
     if names is None or hasattr(estimator, "feature_names_in_"):
         return  # plain rows, or scikit-learn compares them
     given, known = tuple(map(str, names)), tuple(estimator.column_names_)
-    if given != known and known != tuple(_default_names(len(known))):
+    if given != known and known != default_names(len(known)):
         raise InputError(
             f"X has the columns {', '.join(given)}; the predictor was saved with "
             f"{', '.join(known)}. Give these, in this order"
@@ -105,5 +106,6 @@ def _name(value: float) -> str:
     return "NaN" if np.isnan(value) else str(value)
 
 
-def _default_names(n_columns: int) -> list[str]:
-    return [f"x{index}" for index in range(n_columns)]
+def default_names(n_columns: int) -> tuple[str, ...]:
+    """What columns without names are called."""
+    return tuple(f"x{index}" for index in range(n_columns))

@@ -4,7 +4,7 @@ Notation: u_s is source s's target on the modelled scale, its mean removed: log 
 or y in units of its standard deviation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ import numpy as np
 from predictors.column_range import ColumnRange
 from predictors.device_kernels import REFERENCE_ROWS, TINY, Described, DeviceKernels
 from predictors.device_prior import EXPLAINED_ROWS, TYPICAL, explain
+from predictors.device_tables import Table
+from predictors.inputs import default_names
 from predictors.protocol import FloatArray
 from predictors.scaling import InputScale, TargetScale
 from predictors.source_model import SourceModel, fit_source
@@ -20,7 +22,6 @@ from predictors.threads import one_blas_thread
 
 ENDS = ("lowest", "highest")
 RELATED = 0.8  # correlation of two sources' models
-Table = tuple[FloatArray, FloatArray]  # X (rows, columns) and y (rows,), checked
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class KnownDevices:
         *,
         log: bool,
         rng: np.random.RandomState,
+        computed: Collection[str] = (),
     ) -> "KnownDevices":
-        """Fit a model to each table, then explain each source by the others."""
+        """Fit a model to each table, then explain each measured source by the others."""
         scales = tuple(device_scale(y, log=log) for _, y in tables.values())
         targets = [scale.apply(y) for scale, (_, y) in zip(scales, tables.values(), strict=True)]
         seen = ColumnRange.of(np.vstack([rows for rows, _ in tables.values()]))
@@ -80,13 +82,15 @@ class KnownDevices:
             )
             examples = [TYPICAL]
             if len(tables) > 1:
-                for source, ((rows, _), u) in enumerate(zip(tables.values(), targets, strict=True)):
+                for source, (name, (rows, _)) in enumerate(tables.items()):
+                    if name in computed:
+                        continue
                     chosen = np.sort(rng.permutation(len(rows))[:EXPLAINED_ROWS])
                     described = known.describe(rows[chosen])
                     for kept in known.strangers(source):
                         others = Described(described.x, described.g[:, kept])
                         kernels = known.kernels.only(kept)
-                        examples.append(explain(kernels, others, u[chosen]))
+                        examples.append(explain(kernels, others, targets[source][chosen]))
         return replace(known, examples=np.array(examples))
 
     @classmethod
@@ -129,7 +133,7 @@ class KnownDevices:
     @property
     def named(self) -> bool:
         """Whether the columns have names of their own, not x0, x1, ..."""
-        return self.columns != tuple(f"x{index}" for index in range(len(self.columns)))
+        return self.columns != default_names(len(self.columns))
 
     def describe(self, rows: FloatArray) -> Described:  # (n, d)
         """The rows as the kernels see them."""

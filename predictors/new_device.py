@@ -128,6 +128,7 @@ class NewDevice:
             "variances": hypotheses.variances.tolist(),
             "noise": hypotheses.noise.tolist(),
             "weights": self.mixture.weights.tolist(),
+            "factors": self.mixture.factors.tolist(),
         }
 
     @classmethod
@@ -136,6 +137,8 @@ class NewDevice:
         rows, u = np.array(state["rows"], float), np.array(state["u"], float)
         variances, weights = (np.array(state[name], float) for name in ("variances", "weights"))
         noise = np.array(state["noise"], float)
+        # Files of version 2 trust all measurements alike.
+        factors = np.array(state.get("factors", np.ones(len(rows))), float)
         with one_blas_thread():
             seen = known.describe(rows)
             mixture = device_mixture.restore(
@@ -144,6 +147,7 @@ class NewDevice:
                 known.kernels(seen, seen),
                 _differences(u, seen),
                 float(state["level_variance"]),
+                factors,
             )
         return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, mixture)
 

@@ -25,8 +25,8 @@ def load(path: str | PathLike[str]) -> Predictor:
         path: A JSON file of this package.
 
     Returns:
-        A fitted predictor with ``column_names_``, ``target_name_``, ``n_rows_``
-        and ``training_error_`` as saved.
+        A fitted predictor with ``column_names_``, ``target_name_``, ``workload_``,
+        ``n_rows_`` and ``training_error_`` as saved.
 
     Raises:
         PersistError: The file is missing, cut off, damaged, of an unknown kind,
@@ -42,7 +42,7 @@ def load(path: str | PathLike[str]) -> Predictor:
     try:
         predictor: Predictor = KINDS[kind].from_state(document["state"])
         seen = ColumnRange.from_state(document.get("range"))
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise PersistError(
             f"the {kind!r} state in {path} is damaged ({type(error).__name__}: {error}). "
             "Fit and save again"
@@ -62,6 +62,7 @@ def load(path: str | PathLike[str]) -> Predictor:
     predictor.column_range_ = seen
     predictor.column_names_ = tuple(document["columns"])
     predictor.target_name_ = document["target"]
+    predictor.workload_ = document["workload"]
     predictor.n_rows_ = document["n_rows"]
     predictor.training_error_ = float(document["training_error"])
     return predictor

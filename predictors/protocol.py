@@ -3,6 +3,7 @@
 Axes: rows = architectures; columns = features of one architecture.
 """
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
@@ -21,7 +22,8 @@ class Predictor(Protocol):
 
     A fitted predictor also carries ``n_features_in_``, ``n_rows_`` (rows it was
     given), ``column_names_``, ``column_range_`` (None after loading a file of the
-    first version), ``target_name_`` and ``training_error_``: the RMSE of its
+    first version), ``target_name_``, ``workload_`` (what its rows had in common, empty
+    where nobody told) and ``training_error_``: the RMSE of its
     held-out predictions of its own training rows, on the modelled scale (log y
     where ``log_target``, y otherwise).
     """
@@ -33,6 +35,7 @@ class Predictor(Protocol):
     column_names_: tuple[str, ...]
     column_range_: "ColumnRange | None"
     target_name_: str | None
+    workload_: Mapping[str, int | str]
     training_error_: float
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> "Predictor":
@@ -70,6 +73,7 @@ class Predictor(Protocol):
         *,
         columns: list[str] | tuple[str, ...] | None = None,
         target: str | None = None,
+        workload: Mapping[str, int | str] | None = None,
     ) -> None:
         """Write the fitted predictor as JSON."""
         ...

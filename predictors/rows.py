@@ -134,9 +134,14 @@ def parse_row(field_names: tuple[str, ...], cells: list[str]) -> LatencyRow:
 
 
 def parse_value(cell: str) -> Value:
-    """A cell as a boolean (True, False), else an int, else a float, else text."""
+    """A cell as a boolean (True, False), else an int, else a float, else text.
+
+    Python alone reads ``1_2`` as twelve; in a table it is text.
+    """
     if cell in ("True", "False", "true", "false"):
         return cell in ("True", "true")
+    if "_" in cell:
+        return cell
     for number in (int, float):
         try:
             return number(cell)
@@ -173,6 +178,8 @@ def _architecture_value(name: str, value: object) -> Value:
 def _number(name: str, value: object, *, whole: bool, least: float = 0) -> float:
     """A finite number of at least ``least``: int if ``whole``, else float."""
     try:
+        if isinstance(value, str) and "_" in value:
+            raise ValueError("underscores are Python's own")
         number = int(value) if whole and isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         kind = "a whole number" if whole else "a number"

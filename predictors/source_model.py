@@ -2,7 +2,8 @@
 
 A sum over columns is always fitted, as latencies of networks are nearly sums and
 its weights say what each column costs. Where held-out rows agree, boosted trees
-are added to the sum, or a Gaussian process takes its place.
+are added to the sum, a Gaussian process takes its place, or measurements far from
+the sum are heeded less [Huber1964].
 
 Axes:  rows = n architectures of one device;  columns = d features.
 Notation: u is the target on the modelled scale (log y, or y / standard deviation).
@@ -10,10 +11,13 @@ Notation: u is the target on the modelled scale (log y, or y / standard deviatio
 References:
     [Golub1979] Golub, Heath, Wahba. Generalized cross-validation as a method for
     choosing a good ridge parameter. Technometrics 21(2), 1979.
+    [Huber1964] Huber. Robust estimation of a location parameter. Annals of
+    Mathematical Statistics 35(1), 1964.
 """
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +31,9 @@ from predictors.scaling import InputScale
 
 LEAST_ROWS_TO_COMPARE = 10  # below, the Gaussian process is taken unseen
 WORTHWHILE = 0.98  # a richer model must lower the held-out error to this share
+FAR = 1.5  # standard deviations, estimated by the median, from which a residual counts no more
+NORMAL_MEDIAN = 0.6745  # of |z|, for a standard normal z
+CLIPS = 8  # rounds of moving far measurements closer
 PENALTIES = 10.0 ** np.arange(-3, 7, 0.5)  # of the ridge, columns standardised
 TREES = {"max_depth": 4, "eta": 0.1, "tree_method": "hist", "nthread": 1}
 N_TREES = 200
@@ -64,6 +71,21 @@ class Additive:
         penalty = min(PENALTIES[::-1], key=score)
         weights = (vectors @ (products / (eigenvalues + penalty))) / scale.scale
         return cls(weights, float(u.mean() - scale.centre @ weights))
+
+    @classmethod
+    def fit_robustly(cls, rows: FloatArray, u: FloatArray) -> "Additive":  # (n, d), (n,)
+        """As ``fit``, by Huber's loss: far residuals count by their size, not its square.
+
+        Measurements farther than ``FAR`` standard deviations are moved to that
+        distance and the sum is fitted again [Huber1964].
+        """
+        found = cls.fit(rows, u)
+        for _ in range(CLIPS):
+            said = found.predict(rows)
+            residuals = u - said
+            far = FAR * float(np.median(np.abs(residuals))) / NORMAL_MEDIAN
+            found = cls.fit(rows, said + np.clip(residuals, -far, far))
+        return found
 
     def predict(self, rows: FloatArray) -> FloatArray:
         """u of each row, (n,)."""
@@ -121,22 +143,36 @@ def fit_source(
     u: FloatArray,  # (n,)
     rng: np.random.RandomState,
 ) -> SourceModel:
-    """The model that predicts a held-out fifth of the rows best, fitted on all of them."""
+    """The model that predicts a held-out fifth of the rows best, fitted on all of them.
+
+    Best by squares, except between the sum and its robust fit: where measurements are
+    disturbed, squares say how the disturbed ones are met, and so sizes are compared.
+    """
     if len(rows) < LEAST_ROWS_TO_COMPARE:
         return _process(rows, u, rng)
     order = rng.permutation(len(rows))
     held, kept = np.split(order, [max(2, len(rows) // 5)])
-    best, least = _additive, np.inf
-    for kind in (_additive, _boosted, _process):
-        predicted = kind(rows[kept], u[kept], rng).predict(rows[held])
-        error = float(np.mean((predicted - u[held]) ** 2))
+
+    def errors(kind: Callable[..., SourceModel]) -> FloatArray:
+        return np.abs(kind(rows[kept], u[kept], rng).predict(rows[held]) - u[held])
+
+    of_sum = errors(_additive)
+    best, least = _additive, float(np.mean(of_sum**2))
+    for kind in (_boosted, _process):
+        error = float(np.mean(errors(kind) ** 2))
         if error < WORTHWHILE**2 * least:
             best, least = kind, error
+    if best is _additive and np.mean(errors(_robust)) < WORTHWHILE * np.mean(of_sum):
+        best = _robust
     return best(rows, u, rng)
 
 
 def _additive(rows: FloatArray, u: FloatArray, rng: np.random.RandomState) -> SourceModel:
     return SourceModel(Additive.fit(rows, u))
+
+
+def _robust(rows: FloatArray, u: FloatArray, rng: np.random.RandomState) -> SourceModel:
+    return SourceModel(Additive.fit_robustly(rows, u))
 
 
 def _boosted(rows: FloatArray, u: FloatArray, rng: np.random.RandomState) -> SourceModel:

@@ -90,19 +90,25 @@ def read_sources(paths: Sequence[str | PathLike[str]]) -> list[Device]:
     return devices
 
 
-def shared_columns(*groups: Sequence[Mapping[str, Value]]) -> tuple[str, ...]:
-    """Columns that hold all these architectures; their fields are those of the first.
+def shared_columns(*groups: tuple[str, Sequence[Mapping[str, Value]]]) -> tuple[str, ...]:
+    """Columns that hold all these architectures; their fields are those of the first group.
+
+    Args:
+        *groups: Where some architectures come from, such as a file, and they themselves.
 
     Raises:
-        TableError: An architecture lacks a field, or one column mixes kinds of values.
+        TableError: An architecture lacks a field, or one column mixes kinds of
+            values; the message says where it comes from, and its row there.
     """
-    fields = list(groups[0][0])
-    everything = [architecture for group in groups for architecture in group]
-    for index, architecture in enumerate(everything):
-        if missing := [field for field in fields if field not in architecture]:
-            raise TableError(f"architecture {index} lacks the field {missing[0]!r}")
-    kept = [{field: architecture[field] for field in fields} for architecture in everything]
-    check_columns(kept)
+    fields = list(groups[0][1][0])
+    kept: list[Mapping[str, Value]] = []
+    for origin, architectures in groups:
+        for index, architecture in enumerate(architectures):
+            if missing := [field for field in fields if field not in architecture]:
+                raise TableError(f"{origin}, row {index} lacks the field {missing[0]!r}")
+        found = [{field: row[field] for field in fields} for row in architectures]
+        check_columns(found, like=kept, origin=origin)
+        kept += found
     return feature_columns(kept)
 
 

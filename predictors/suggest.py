@@ -40,8 +40,11 @@ def choose(
 
     The covariance is the one expected of a new device: a blend of the known ones'
     differences and the typical deviation; after measurements, that which they
-    made likely. Without known devices it is that of a Gaussian process on X.
+    made likely. Without known devices it is that of a Gaussian process on X. Rows
+    that are among the measured ones come last.
     """
+    again = set(map(bytes, np.ascontiguousarray(measured)))
+    repeats = np.array([bytes(row) in again for row in np.ascontiguousarray(pool)])
     measured = measured[-MEASURED_ROWS:]
     both = np.vstack([pool, measured])
     if known is None:
@@ -69,6 +72,7 @@ def choose(
         n_choices=len(pool),
         n_measured=len(measured),
         reference=np.sort(rng.permutation(len(pool))[:REFERENCE_ROWS]),
+        repeats=repeats,
         k=k,
     )
 
@@ -98,6 +102,7 @@ def most_telling(
     n_choices: int,
     n_measured: int,
     reference: np.ndarray,  # (f,) indices
+    repeats: np.ndarray,  # (n_choices,) of bool
     k: int,
 ) -> np.ndarray:  # (k,)
     """Indices of k different rows among the first ``n_choices``, the most telling first.
@@ -113,6 +118,7 @@ def most_telling(
         n_choices: Rows that may be chosen: the first of all.
         n_measured: Rows that are known already: the last of all.
         reference: Rows whose errors count.
+        repeats: Which of the first rows are chosen only when no other is left.
         k: How many to choose, at most ``n_choices``.
     """
     everything = np.arange(n_choices + n_measured)
@@ -126,6 +132,7 @@ def most_telling(
         else:
             gain = (left[:, :n_choices] ** 2).sum(axis=0)
             gain /= np.maximum(variance[:n_choices], 0) + noise
+            gain[repeats] -= gain.max() + 1
             gain[chosen] = -np.inf
             row = int(gain.argmax())
             chosen.append(row)

@@ -1,6 +1,7 @@
 """A predictor for a new device, from tables of known devices and a few measurements."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from os import PathLike
 from typing import Any, Literal, Self, overload
 
@@ -11,10 +12,11 @@ from sklearn.utils import Tags, check_random_state
 
 from predictors.candidates import FromScratch, learn_best
 from predictors.column_range import ColumnRange, rows_outside
+from predictors.device_tables import check_tables, refuse_other_names
 from predictors.document import plain_params, save
 from predictors.errors import InputError
 from predictors.gp import GPPredictor
-from predictors.inputs import check_new_rows, check_training_rows
+from predictors.inputs import check_new_rows, check_training_rows, default_names
 from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
 from predictors.protocol import BoolArray, FloatArray
@@ -39,11 +41,14 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
     fitted to the measurements alone, with and without what the known devices say
     as further columns; the best is kept. Without known devices it is a GPPredictor.
 
+    On a noisy device, measurements far from what the others foretell count for less.
+
     The standard deviation is that of a new measurement, noise included.
 
     Args:
         log_target: Model log(y), as latencies ask for: devices differ by factors,
             and so do errors. ``predict`` then returns the median. y must be positive.
+            Where latency is a sum over the columns, False may be better.
         random_state: Seed of subsets, draws and folds.
 
     Raises:
@@ -68,6 +73,7 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
     column_names_: tuple[str, ...]
     column_range_: ColumnRange | None
     target_name_: str | None
+    workload_: Mapping[str, int | str]
     training_error_: float
 
     def __init__(
@@ -79,38 +85,35 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         self.log_target = log_target
         self.random_state = random_state
 
-    def fit_sources(self, sources: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Self:
+    def fit_sources(
+        self,
+        sources: Mapping[str, tuple[ArrayLike, ArrayLike]],
+        *,
+        computed: Collection[str] = (),
+    ) -> Self:
         """Learn from the tables of known devices; measurements fitted before are forgotten.
 
         Args:
             sources: For each device its rows X, (n, columns), and latencies y, (n,).
                 All have the same columns; the rows may differ.
+            computed: Those of them that nobody measured: machines thought up, such
+                as one whose latency is the multiply-adds. The new device may be
+                like them, but how measured devices differ is not learned from them.
 
         Raises:
-            InputError: No device, a table of fewer than two rows, a bad cell, or
-                columns that differ between devices.
+            InputError: No device, a table of fewer than two rows, a bad cell,
+                columns that differ between devices, or ``computed`` names no source.
         """
-        if not isinstance(sources, Mapping) or not sources:
+        tables, columns = check_tables(sources, log_target=self.log_target)
+        if unknown := sorted(set(computed) - set(tables)):
             raise InputError(
-                "fit_sources needs at least one device, as {name: (X, y)}; "
-                "without known devices call fit alone"
+                f"computed names {unknown[0]!r}, which is not among the sources "
+                f"{', '.join(map(repr, tables))}"
             )
-        tables: dict[str, tuple[FloatArray, FloatArray]] = {}
-        columns: tuple[str, ...] = ()
-        for name, table in sources.items():
-            found = self._checked_source(str(name), table)
-            if columns and len(found[0]) != len(columns):
-                raise InputError(
-                    f"source {str(name)!r} has {len(found[0])} columns; "
-                    f"{next(iter(tables))!r} has {len(columns)}. Give every device the same columns"
-                )
-            if columns:
-                _refuse_other_names(
-                    f"source {str(name)!r} has", found[0], f"{next(iter(tables))!r} has", columns
-                )
-            columns, tables[str(name)] = found
         rng = check_random_state(self.random_state)
-        self.known_ = KnownDevices.learn(tables, columns, log=self.log_target, rng=rng)
+        self.known_ = KnownDevices.learn(
+            tables, columns, log=self.log_target, rng=rng, computed=computed
+        )
         if hasattr(self, "model_"):
             del self.model_
         return self
@@ -118,8 +121,16 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the new device from X, (rows, columns), and y, (rows,).
 
-        One row is enough after ``fit_sources``; two without.
+        One row is enough after ``fit_sources``; two without. Where that fails, what
+        was fitted before stays.
         """
+        learned = copy.copy(self)
+        learned._learn(X, y)
+        self.__dict__.clear()
+        self.__dict__.update(learned.__dict__)
+        return self
+
+    def _learn(self, X: ArrayLike, y: ArrayLike) -> None:
         known = self._known()
         rows, targets = check_training_rows(self, X, y, least_rows=2 if known is None else 1)
         rng = check_random_state(self.random_state)
@@ -129,25 +140,26 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         else:
             self._refuse_other_columns(known, rows.shape[1])
             if hasattr(self, "feature_names_in_") and known.named:
-                _refuse_other_names(
+                refuse_other_names(
                     "X has", self.column_names_, "the known devices have", known.columns
                 )
             self.column_range_ = ColumnRange.of(
                 np.vstack([rows, known.column_range.lowest, known.column_range.highest])
             )
             self.model_ = learn_best(known, rows, targets, rng)
+        self.measured_ = rows
         self.training_error_ = self.model_.training_error
-        return self
 
     def suggest(self, X_pool: ArrayLike, k: int) -> np.ndarray:
         """Indices of the k rows of X_pool most worth measuring, the best first.
 
         Before ``fit`` they are the ones to begin with; after it, those to measure
-        next. They lower the expected error over the pool as a whole
-        (``predictors.suggest``), so outliers come last.
+        next, and what was measured comes last. They lower the expected error over the
+        pool as a whole (``predictors.suggest``), so outliers are not asked for.
 
         Raises:
-            InputError: k is not between 1 and the rows of the pool, or a bad cell.
+            InputError: k is not between 1 and the rows of the pool, a bad cell, or
+                other columns than those of the known devices.
         """
         checker = GPPredictor()
         pool, _ = check_training_rows(checker, X_pool, np.zeros(np.shape(X_pool)[:1]), least_rows=1)
@@ -162,8 +174,10 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
                 f"X_pool has {pool.shape[1]} columns; the predictor was fitted on "
                 f"{self.n_features_in_}"
             )
+        if hasattr(X_pool, "columns"):
+            self._refuse_other_pool(tuple(map(str, X_pool.columns)))
         rng = check_random_state(self.random_state)
-        measured = np.empty((0, pool.shape[1])) if model is None else model.rows
+        measured = np.empty((0, pool.shape[1])) if model is None else self.measured_
         device = model if isinstance(model, NewDevice) else None
         with one_blas_thread():
             return choose(known, device, measured, pool, k, rng)
@@ -205,9 +219,10 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         *,
         columns: list[str] | tuple[str, ...] | None = None,
         target: str | None = None,
+        workload: Mapping[str, int | str] | None = None,
     ) -> None:
         """Write as JSON, known devices included; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target)
+        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold."""
@@ -217,6 +232,10 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
             "n_columns": self.n_features_in_,
             "known": None if known is None else known.to_state(),
             "model": {"kind": self.model_.kind, **self.model_.to_state()},
+            # the mixture keeps some of many rows
+            "measured": (
+                None if len(self.measured_) == len(self.model_.rows) else self.measured_.tolist()
+            ),
         }
 
     @classmethod
@@ -231,7 +250,18 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         kind = kinds[model.pop("kind")]
         predictor.n_features_in_ = int(state["n_columns"])
         predictor.model_ = kind.from_state(known, model)
+        measured = state.get("measured")  # files of version 2 have none
+        predictor.measured_ = (
+            predictor.model_.rows if measured is None else np.array(measured, float)
+        )
         return predictor
+
+    def __sklearn_clone__(self) -> Self:
+        """An unfitted copy that knows the devices of ``fit_sources``, as it knows its arguments."""
+        made = type(self)(**copy.deepcopy(self.get_params()))
+        if hasattr(self, "known_"):
+            made.known_ = self.known_
+        return made
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -250,29 +280,16 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
             )
         return known
 
-    def _checked_source(self, name: str, table: Any) -> tuple[tuple[str, ...], Any]:
-        checker = GPPredictor(log_target=self.log_target)
-        try:
-            X, y = table
-            rows, targets = check_training_rows(checker, X, y)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"source {name!r}: {error}") from error
-        return checker.column_names_, (rows, targets)
+    def _refuse_other_pool(self, names: tuple[str, ...]) -> None:
+        known = self._known()
+        if known is not None and known.named:
+            refuse_other_names("X_pool has", names, "the known devices have", known.columns)
+        elif hasattr(self, "model_") and self.column_names_ != default_names(len(names)):
+            refuse_other_names("X_pool has", names, "the measurements have", self.column_names_)
 
     def _refuse_other_columns(self, known: KnownDevices, n_columns: int) -> None:
         if n_columns != len(known.columns):
             raise InputError(
                 f"X has {n_columns} columns; the known devices have {len(known.columns)}. "
-                "Give every device the same columns"
-            )
-
-
-def _refuse_other_names(
-    ours: str, names: tuple[str, ...], theirs: str, expected: tuple[str, ...]
-) -> None:
-    for name, other in zip(names, expected, strict=True):
-        if name != other:
-            raise InputError(
-                f"{ours} a column {name!r} where {theirs} {other!r}. "
                 "Give every device the same columns"
             )

@@ -10,6 +10,7 @@ References:
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, Self, overload
@@ -110,6 +111,7 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
     column_names_: tuple[str, ...]
     column_range_: ColumnRange | None
     target_name_: str | None
+    workload_: Mapping[str, int | str]
     training_error_: float
 
     def __init__(
@@ -203,9 +205,10 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         *,
         columns: list[str] | tuple[str, ...] | None = None,
         target: str | None = None,
+        workload: Mapping[str, int | str] | None = None,
     ) -> None:
         """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target)
+        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold; members in XGBoost's own JSON."""

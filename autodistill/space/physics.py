@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from autodistill.errors import SpaceError, TeacherError
-from autodistill.models.config import FAMILIES, BertConfig, EncoderConfig
+from autodistill.models.config import FAMILIES, BertConfig, EncoderConfig, MobileBertConfig
 from autodistill.space.architecture import Value
 
 TILE = 128  # rows and columns of a systolic array; vector units work in such lanes, too
@@ -97,7 +97,7 @@ def work_of(
     tiled_mixing *= _tiled(sequence_length)
     inner = sum(rows * columns for rows, columns in products) + mixing
     tiled = sum(_tiled(rows) * _tiled(columns) for rows, columns in products) + tiled_mixing
-    widening = 0 if isinstance(config, BertConfig) else 3 * config.embedding_size
+    widening = _widening(config)
     weights = layers * block_weights(config)
     scores = layers * batch_size * config.num_attention_heads * sequence_length**2
     moved = layers * tokens * sum(rows + columns for rows, columns in products) + 2 * scores
@@ -121,14 +121,13 @@ def block_products(config: EncoderConfig) -> list[tuple[int, int]]:
         return [(hidden, hidden)] * 4 + [(hidden, inner), (inner, hidden)]
     narrow = config.attention_width
     value = narrow if config.use_bottleneck_attention else hidden
-    bottlenecks = 2 if config.key_query_shared_bottleneck else 1
     return [
-        *[(hidden, narrow)] * bottlenecks,
+        *[(hidden, narrow)] * _bottlenecks(config),
         *[(narrow, narrow)] * 2,
         (value, narrow),
         (narrow, narrow),
         *[(narrow, inner), (inner, narrow)] * config.num_feedforward_networks,
-        (narrow, hidden),
+        *[(narrow, hidden)] * config.use_bottleneck,
     ]
 
 
@@ -138,10 +137,9 @@ def block_weights(config: EncoderConfig) -> int:
     numbers = sum((rows + 1) * columns for rows, columns in products)
     if isinstance(config, BertConfig):
         return numbers + 4 * config.hidden_size
-    narrow = config.attention_width
-    bottlenecks = 2 if config.key_query_shared_bottleneck else 1
-    normalised = (bottlenecks + 1 + config.num_feedforward_networks) * narrow + config.hidden_size
-    return numbers + 2 * normalised
+    norms = _bottlenecks(config) + 1 + config.num_feedforward_networks
+    widened = config.hidden_size * config.use_bottleneck
+    return numbers + 2 * (norms * config.attention_width + widened)
 
 
 def physics_columns(
@@ -212,9 +210,27 @@ def with_physics(
     return np.hstack([np.asarray(X, np.float64), physics]), (*columns, *PHYSICS)
 
 
+def _widening(config: EncoderConfig) -> int:
+    """Inputs of the product that brings word embeddings to the hidden width; 0 without it."""
+    if isinstance(config, BertConfig):
+        return 0
+    if config.trigram_input:
+        return 3 * config.embedding_size
+    return config.embedding_size if config.embedding_size != config.hidden_size else 0
+
+
+def _bottlenecks(config: MobileBertConfig) -> int:
+    """Narrowing products of a block: one of the input, one that query and key share."""
+    if not config.use_bottleneck:
+        return 0
+    return 2 if config.key_query_shared_bottleneck else 1
+
+
 def _block_depth(config: EncoderConfig) -> int:
     """Query, scores, mixing, output and a network; bottlenecks and more networks."""
-    return 6 if isinstance(config, BertConfig) else 6 + 2 * config.num_feedforward_networks
+    if isinstance(config, BertConfig):
+        return 6
+    return 4 + 2 * config.num_feedforward_networks + 2 * config.use_bottleneck
 
 
 def _tiled(width: int) -> int:

@@ -101,6 +101,23 @@ def test_score(fitted, tmp_path, capsys):
     assert "of rows in their 90% interval" in printed
 
 
+def test_score_notes_another_workload(fitted, tmp_path, capsys):
+    assert load(fitted).workload_ == {
+        "batch_size": 1, "sequence_length": 128, "dtype": "float32"
+    }  # fmt: skip
+    fresh = tmp_path / "fresh.csv"
+    for layers in (2, 4):
+        row = LatencyRow(
+            {"num_hidden_layers": layers, "hidden_act": "relu"}, "cpu", "x86", 8, 128, "float32",
+            latency_ms=float(layers), statistic="median",
+        )  # fmt: skip
+        append_row(fresh, row)
+    assert main(["score", str(fitted), str(fresh)]) == 0
+    noted = capsys.readouterr().err
+    assert f"note: the predictor learned from batch_size 1; {fresh} holds batch_size 8" in noted
+    assert "sequence_length" not in noted and "dtype" not in noted
+
+
 def test_score_of_one_row_has_no_ranks(fitted, tmp_path, capsys):
     assert main(["score", str(fitted), str(write(tmp_path / "one.csv", 1))]) == 0
     assert "Kendall   undefined (constant)" in capsys.readouterr().out
@@ -137,7 +154,7 @@ def test_workload_that_varied_is_asked_for(tmp_path, capsys):
         (["predict", "{table}", "{table}"], "not whole JSON"),
         (["predict", "{fitted}", "{tmp}/none.csv"], "cannot read"),
         (["predict", "{fitted}", "{tmp}/clash.csv"], "already has the columns std"),
-        (["predict", "{fitted}", "{tmp}/tanh.csv"], "column hidden_act is 'tanh'"),
+        (["predict", "{fitted}", "{tmp}/tanh.csv"], "tanh.csv, row 0, column hidden_act is 'tanh'"),
         (["predict", "{fitted}", "{table}", "--out", "{tmp}/none/o.csv"], "cannot write"),
         (["score", "{fitted}", "{tmp}/clash.csv"], "not a latency table"),
     ],

@@ -133,6 +133,8 @@ def test_each_workload_of_a_table_is_a_device(sources, tmp_path, capsys):
         (["suggest", "--sources", "{a}", "{b}", "-k", "25", "--out", "{o}"], "1 and the 24"),
         (["suggest", "--sources", "{a}", "-k", "0", "--out", "{o}"], "between 1 and the 24"),
         (["suggest", "--sources", "{a}", "--pool", "{bad}", "--out", "{o}"], "no field 'act'"),
+        (["suggest", "--sources", "{a}", "--pool", "{text}", "-k", "1", "--out", "{o}"],
+         "text.csv, row 1, column layers is text"),
         (["suggest", "--sources", "{a}", "-k", "2", "--out", "{o}/x.csv"], "cannot write"),
         (["suggest", "--sources", "{a}", "{a}", "--out", "{o}"], "both hold a, batch 1"),
         (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "sources hold a,"),
@@ -150,8 +152,10 @@ def test_bad_input_is_a_message_and_code_2(
     arguments, message, sources, adapted, tmp_path, capsys
 ):  # fmt: skip
     (tmp_path / "bad.csv").write_text("layers,width\n2,64\n4,64\n")
+    (tmp_path / "text.csv").write_text("layers,width,act\n2,64,relu\nmany,64,relu\n")
     places = {
-        "a": sources[0], "b": sources[1], "bad": tmp_path / "bad.csv", "new": adapted,
+        "a": sources[0], "b": sources[1], "bad": tmp_path / "bad.csv",
+        "text": tmp_path / "text.csv", "new": adapted,
         "o": tmp_path / "out",
     }  # fmt: skip
     assert main([argument.format(**places) for argument in arguments]) == 2

@@ -63,7 +63,7 @@ def test_saved_again_it_is_the_same_file(saved, tmp_path):
 def test_file_is_plain_json_with_a_version(saved, kind):
     document = json.loads(saved.read_text())
     assert document["format"] == "autodistill-predictor"
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
     assert document["kind"] == kind
     assert document["columns"] == ["x0", "x1", "x2"]
     assert document["target"] is None
@@ -107,6 +107,18 @@ def test_files_of_every_version_still_load(version, name):
         assert model.is_outside(expected["X"]).tolist() == expected[name]["outside"]
 
 
+def test_a_file_keeps_its_workload(kind, tmp_path):
+    model = small(kind).fit(*data())
+    assert model.workload_ == {}
+    model.save(tmp_path / "a.json", workload={"batch_size": 8, "dtype": "bfloat16"})
+    back = load(tmp_path / "a.json")
+    assert back.workload_ == {"batch_size": 8, "dtype": "bfloat16"}
+    back.save(tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    assert load(FIXTURES / "gp_v2.json").workload_ == {}
+    assert back.fit(*data()).workload_ == {}
+
+
 def test_a_file_of_the_first_version_saves_as_one_of_this(tmp_path):
     model = load(FIXTURES / "gp_v1.json")
     model.save(tmp_path / "p.json")
@@ -132,14 +144,15 @@ def test_only_fitted_predictors_of_ours(kind, tmp_path):
     ("change", "message"),
     [
         ({"format": "other"}, "expected format 'autodistill-predictor'; got 'other'"),
-        ({"schema_version": 3}, "schema version 3; this version reads 1 and 2"),
-        ({"schema_version": None}, "schema version None; this version reads 1 and 2"),
+        ({"schema_version": 4}, "schema version 4; this version reads 1, 2, 3"),
+        ({"schema_version": None}, "schema version None; this version reads 1, 2, 3"),
         ({"kind": "forest"}, "kind 'forest'; this version knows 'blend', 'gp', .*'xgb'"),
         ({"columns": ["a", "b"]}, "names 2 columns, but its .* state has 3"),
         ({"columns": None}, "lacks a valid 'columns': got None"),
         ({"n_rows": "many"}, "lacks a valid 'n_rows'"),
         ({"state": {}}, "state in .* is damaged"),
         ({"state": []}, "lacks a valid 'state'"),
+        ({"workload": 8}, "lacks a valid 'workload': got 8"),
     ],
 )
 def test_headers_to_refuse(saved, change, message):

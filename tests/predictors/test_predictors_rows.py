@@ -84,7 +84,7 @@ def test_key_is_architecture_and_workload():
 @pytest.mark.parametrize(
     ("cell", "value"),
     [("12", 12), ("-1", -1), ("0.5", 0.5), ("1e3", 1000.0), ("True", True), ("false", False),
-     ("relu", "relu"), ("no_norm", "no_norm")],
+     ("relu", "relu"), ("no_norm", "no_norm"), ("1_2", "1_2"), ("1_0.5", "1_0.5")],
 )  # fmt: skip
 def test_cells_speak_for_themselves(cell, value):
     assert parse_value(cell) == value and type(parse_value(cell)) is type(value)

@@ -49,7 +49,7 @@ def test_matrices_share_their_columns(tmp_path):
         write(tmp_path / "b.csv", [(3, "gelu", 7.0)], target="b"),
     ]
     devices = read_sources(paths)
-    columns = shared_columns([row for device in devices for row in device.architectures])
+    columns = shared_columns(("", [row for device in devices for row in device.architectures]))
     assert columns == ("layers", "act=gelu", "act=relu")
     found = matrices(devices, columns)
     X, y = found["b, batch 1 x 128, float32"]
@@ -60,11 +60,13 @@ def test_matrices_share_their_columns(tmp_path):
 
 def test_columns_of_the_first_group_count():
     known, pool = [{"layers": 2, "act": "relu"}], [{"layers": 3, "act": "tanh", "id": "s1"}]
-    assert shared_columns(known, pool) == ("layers", "act=relu", "act=tanh")
-    with pytest.raises(TableError, match="architecture 1 lacks the field 'act'"):
-        shared_columns(known, [{"layers": 3}])
-    with pytest.raises(TableError, match="column layers is text"):
-        shared_columns(known, [{"layers": "many", "act": "relu"}])
+    known = ("sources", known)
+    assert shared_columns(known, ("pool.csv", pool)) == ("layers", "act=relu", "act=tanh")
+    with pytest.raises(TableError, match=r"pool\.csv, row 0 lacks the field 'act'"):
+        shared_columns(known, ("pool.csv", [{"layers": 3}]))
+    mixed = [{"layers": 2, "act": "relu"}, {"layers": "many", "act": "relu"}]
+    with pytest.raises(TableError, match=r"pool\.csv, row 1, column layers is text .*known ones"):
+        shared_columns(known, ("pool.csv", mixed))
 
 
 def test_the_same_device_twice_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from predictors import InputError, TransferPredictor
+from predictors import InputError, TransferPredictor, candidates, load
 from predictors.suggest import most_telling
 
 
@@ -54,6 +54,7 @@ def test_each_choice_is_the_best_one(n_measured):
         n_choices=n_choices,
         n_measured=n_measured,
         reference=reference,
+        repeats=np.zeros(n_choices, bool),
         k=5,
     )
     known = list(range(n_choices, n))
@@ -117,6 +118,53 @@ def test_after_many_measurements(known):
     X = choices(80, 4)
     model = copy(known).fit(X[:65], device(X[:65], 9))
     assert len(set(model.suggest(X, 3))) == 3
+
+
+def test_what_was_measured_comes_last_however_much_it_was(known, tmp_path, monkeypatch):
+    """More rows than the mixture keeps; also after a file."""
+    monkeypatch.setattr(candidates, "MIXTURE_ROWS", 10)
+    monkeypatch.setattr(candidates, "MUCH_BETTER", 0)  # never a process on the rows alone
+    X = np.unique(choices(40, 5), axis=0)
+    n = len(X) - 10
+    model = copy(known).fit(X[:n], device(X[:n], 9))
+    assert len(model.model_.rows) == 10 < n
+    assert sorted(model.suggest(X, 10)) == list(range(n, n + 10))
+    model.save(tmp_path / "p.json")
+    assert load(tmp_path / "p.json").suggest(X, 12).tolist() == model.suggest(X, 12).tolist()
+    few = copy(known).fit(X[:3], device(X[:3], 9))
+    assert sorted(few.suggest(X[:3], 3)) == [0, 1, 2]
+
+
+def test_names_of_a_loaded_predictor_hold_for_a_pool(known, tmp_path):
+    class Frame:
+        """What is asked of a data frame here."""
+
+        def __init__(self, columns):
+            self.columns = columns
+
+        def __array__(self, dtype=None, copy=None):
+            return choices(10, 0).astype(dtype)
+
+    X, names = choices(10, 0), [f"c{index}" for index in range(24)]
+    copy(known).fit(X[:3], device(X[:3], 9)).save(tmp_path / "p.json", columns=names)
+    back = load(tmp_path / "p.json")
+    assert back.suggest(Frame(names), 2).tolist() == back.suggest(X, 2).tolist()
+    with pytest.raises(InputError, match="X_pool has a column 'other' where the meas.*'c0'"):
+        back.suggest(Frame(["other", *names[1:]]), 2)
+
+
+def test_a_pool_of_other_columns_is_refused():
+    pandas = pytest.importorskip("pandas")
+    X = choices(20, 0)
+    frame = pandas.DataFrame(X, columns=[f"c{index}" for index in range(X.shape[1])])
+    other = frame.rename(columns={"c1": "other"})
+    predictor = TransferPredictor().fit_sources({"a": (frame, device(X, 0))})
+    with pytest.raises(InputError, match="X_pool has a column 'other' where the known .*'c1'"):
+        predictor.suggest(other, 2)
+    assert len(predictor.suggest(frame, 2)) == len(predictor.suggest(X, 2)) == 2
+    alone = TransferPredictor().fit(frame, device(X, 0))
+    with pytest.raises(InputError, match="X_pool has a column 'other' where the measurements"):
+        alone.suggest(other, 2)
 
 
 def test_what_cannot_be_asked(known):

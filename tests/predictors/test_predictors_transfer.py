@@ -10,7 +10,15 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from predictors import GPPredictor, InputError, PersistError, TransferPredictor, load
+from predictors import (
+    BlendPredictor,
+    GPPredictor,
+    InputError,
+    PersistError,
+    TransferPredictor,
+    load,
+    select,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 POSITIONS, OPERATIONS = 6, 4
@@ -221,8 +229,45 @@ def test_fitted_to_sources_alone_it_cannot_predict(known, new):
 
 def test_parameters_and_clone(known):
     assert clone(known).get_params() == {"log_target": True, "random_state": 0}
-    assert not hasattr(clone(known), "known_")
+    assert clone(known).known_ is known.known_  # told by fit_sources, not learned by fit
+    assert not hasattr(clone(TransferPredictor()), "known_")
     assert TransferPredictor().set_params(log_target=False).log_target is False
+
+
+def test_a_blend_and_a_selection_know_its_devices(known, new):
+    X, y = new
+    members = {"transfer": known, "gp": GPPredictor()}
+    blend = BlendPredictor(log_target=True, members=members).fit(X[:12], y[:12])
+    assert blend.members_["transfer"].known_ is known.known_
+    assert blend.weights_["transfer"] > 0.5  # the devices tell what twelve rows cannot
+    chosen = select(X[:12], y[:12], log_target=True, random_state=0, candidates=members)
+    assert chosen.name == "transfer"
+
+
+def test_a_fit_that_fails_leaves_what_was_fitted(known, new):
+    X, y = new
+    model = copy(known).fit(X[:5], y[:5])
+    before = model.predict(X)
+    bad = np.where(np.arange(4)[:, None] == 1, np.nan, X[:4, :3])
+    for rows in (X[:4, :3], bad):
+        with pytest.raises(InputError):
+            model.fit(rows, y[:4])
+    assert model.n_features_in_ == X.shape[1] and model.n_rows_ == 5
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_computed_devices_are_known_and_not_taken_for_new(new):
+    """One example of how devices differ for each that was measured, and the typical one."""
+    X, y = new
+    tables = sources(2, 20)
+    thought_up = {"sum": (X, 1 + X.sum(axis=1))}
+    predictor = TransferPredictor().fit_sources(tables | thought_up, computed=["sum"])
+    assert predictor.known_.names[-1] == "sum"
+    everything = TransferPredictor().fit_sources(tables | thought_up)
+    assert len(predictor.known_.examples) < len(everything.known_.examples)
+    assert np.isfinite(predictor.fit(X[:4], y[:4]).predict(X)).all()
+    with pytest.raises(InputError, match="computed names 'none', .* sources 'd0', 'd1'"):
+        TransferPredictor().fit_sources(tables, computed=["none"])
 
 
 @pytest.mark.parametrize("n", [1, 10, 70])
@@ -256,15 +301,19 @@ def test_saved_without_known_devices(new, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "p.json").predict(X), model.predict(X))
 
 
-def test_files_of_the_second_version_still_load():
-    """The first version that held this kind; the tolerance is for another BLAS or processor."""
-    model = load(FIXTURES / "transfer_v2.json")
-    expected = json.loads((FIXTURES / "transfer_expected_v2.json").read_text())
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_files_of_every_version_still_load(version):
+    """Version 2 was the first with this kind; the tolerance is for another BLAS or processor."""
+    model = load(FIXTURES / f"transfer_{version}.json")
+    expected = json.loads((FIXTURES / f"transfer_expected_{version}.json").read_text())
     median, std = model.predict(expected["X"], return_std=True)
     np.testing.assert_allclose(median, expected["median"], rtol=1e-6)
     np.testing.assert_allclose(std, expected["std"], rtol=1e-6)
     assert model.suggest(expected["pool"], 3).tolist() == expected["suggested"]
     assert model.column_names_ == ("num_hidden_layers", "hidden_size")
+    assert model.workload_ == expected.get("workload", {})
+    doubts = expected.get("factors", [1.0] * model.n_rows_)  # version 2 trusted all alike
+    assert model.model_.mixture.factors.tolist() == doubts
 
 
 @pytest.mark.parametrize(
@@ -273,6 +322,7 @@ def test_files_of_the_second_version_still_load():
         ("model", "kind", "forest"),
         ("model", "weights", [[1.0]]),
         ("model", "rows", [[1.0]]),
+        ("model", "u", 3),
         ("known", "profiles", "many"),
         ("known", "models", [{}]),
         (None, "known", None),

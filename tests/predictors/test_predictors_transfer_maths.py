@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.stats import multivariate_normal, norm
 from sklearn.linear_model import Ridge
 
@@ -12,7 +13,14 @@ from predictors.device_kernels import KERNELS, PROFILE_RANGE, Described, DeviceK
 from predictors.device_mixture import Hypotheses
 from predictors.device_prior import TYPICAL, DevicePrior, explain, propose
 from predictors.scaling import InputScale
-from predictors.source_model import PENALTIES, Additive, SourceModel, fit_source
+from predictors.source_model import (
+    FAR,
+    NORMAL_MEDIAN,
+    PENALTIES,
+    Additive,
+    SourceModel,
+    fit_source,
+)
 
 N_KERNELS = len(KERNELS)
 
@@ -95,7 +103,7 @@ def test_mixture_by_brute_force():
     for i in range(3):
         for b in range(2):
             inside = np.tensordot(h.variances[i], k(seen, seen), axes=1) + level
-            inside += h.noise[i] * np.eye(7)
+            inside += h.noise[i] * np.diag(mixture.factors)
             cross = np.tensordot(h.variances[i], k(new, seen), axes=1) + level
             own = np.tensordot(h.variances[i], k(new, new), axes=1) + level
             r = differences[:, b] - differences[:, b].mean()
@@ -120,7 +128,7 @@ def test_leave_one_out_by_leaving_one_out():
     """One hypothesis, so its weight is one; the level is as good as free."""
     k, seen = kernels(), described(6, 1)
     one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.2]), np.zeros((1, 1)))
-    u = np.random.default_rng(0).normal(size=(6, 1))
+    u = 0.1 * np.random.default_rng(0).normal(size=(6, 1))  # too small to be doubted
     found = device_mixture.leave_one_out(device_mixture.condition(one, k(seen, seen), u, 1e4))
     for left in range(6):
         kept = np.arange(6) != left
@@ -143,7 +151,43 @@ def test_negligible_hypotheses_are_dropped():
 def test_weights_of_another_shape_are_refused():
     k, seen = kernels(), described(5, 1)
     with pytest.raises(ValueError, match="3 hypotheses and 2 bases do not fit weights"):
-        device_mixture.restore(hypotheses(), np.ones((1, 2)), k(seen, seen), np.ones((5, 2)), 1.0)
+        device_mixture.restore(
+            hypotheses(), np.ones((1, 2)), k(seen, seen), np.ones((5, 2)), 1.0, np.ones(5)
+        )
+    with pytest.raises(ValueError, match="5 rows do not fit factors"):
+        device_mixture.restore(
+            hypotheses(), np.ones((3, 2)), k(seen, seen), np.ones((5, 2)), 1.0, np.ones(4)
+        )
+
+
+def test_a_disturbed_measurement_is_doubted():
+    """The factors solve their own equation, with the noise's moments from the joint normal.
+
+    1e-3: three rounds, each of which brings the factors several times nearer.
+    """
+    k, seen = kernels(), described(8, 1)
+    one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.2]), np.zeros((1, 1)))
+    rng = np.random.default_rng(0)
+    u = np.linalg.cholesky(0.3 * k(seen, seen).sum(axis=0) + 1e-9 * np.eye(8)) @ rng.normal(size=8)
+    u[3] += 5.0
+    mixture = device_mixture.condition(one, k(seen, seen), u[:, None], 4.0)
+    factors = mixture.factors
+    assert factors.argmax() == 3 and factors[3] > 3 and np.delete(factors, 3).max() < 2
+
+    noise = 0.2 * np.diag(factors)
+    total = 0.3 * k(seen, seen).sum(axis=0) + 4.0 + noise
+    mean = noise @ np.linalg.solve(total, u - u.mean())
+    variance = np.diag(noise - noise @ np.linalg.solve(total, noise))
+    degrees = device_mixture.DEGREES
+    expected = (degrees + (mean**2 + variance) / 0.2) / (degrees + 1)
+    np.testing.assert_allclose(factors, np.maximum(expected, 1), rtol=0.25)
+
+
+def test_few_measurements_are_all_trusted():
+    k, seen = kernels(), described(4, 1)
+    u = np.array([[0.0, 0.0], [0.1, 0.1], [9.0, 9.0], [0.2, 0.2]])
+    mixture = device_mixture.condition(hypotheses(), k(seen, seen), u, 4.0)
+    np.testing.assert_array_equal(mixture.factors, np.ones(4))
 
 
 def test_prior_density_is_that_of_a_mixture():
@@ -171,7 +215,10 @@ def test_better_draws_estimate_the_same_evidence():
     prior = DevicePrior(TYPICAL[None], 1.5)
 
     def evidence(h):
-        score = device_mixture.log_evidence(h, covariance, residuals, 25.0)[0] + h.log_prior
+        score = (
+            device_mixture.log_evidence(h, covariance, residuals, 25.0, np.ones(30))[0]
+            + h.log_prior
+        )
         return np.logaddexp.reduce(score, axis=None)
 
     adapted = propose(prior, False, 1.0, covariance, residuals, 25.0, np.random.RandomState(0))
@@ -208,6 +255,37 @@ def test_additive_is_the_ridge_of_least_generalised_error():
 
     oracle = Ridge(alpha=min(PENALTIES, key=score)).fit(x, u)
     np.testing.assert_allclose(Additive.fit(X, u).predict(X), oracle.predict(x), rtol=1e-8)
+
+
+def test_the_robust_sum_has_the_least_huber_loss():
+    """Far more rows than the penalty weighs, so the ridge has no say: 1e-3 of the effects."""
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(4000, 3)), rng.standard_t(2, size=4000)
+    u = X @ [1.0, 2.0, 3.0] + noise
+    found = Additive.fit_robustly(X, u)
+    residuals = u - found.predict(X)
+    far = FAR * np.median(np.abs(residuals)) / NORMAL_MEDIAN
+
+    def loss(parameters):
+        r = np.abs(u - X @ parameters[:3] - parameters[3])
+        return np.where(r < far, r**2 / 2, far * (r - far / 2)).sum()
+
+    best = minimize(loss, [1.0, 2.0, 3.0, 0.0]).x
+    np.testing.assert_allclose(found.weights, best[:3], atol=2e-3)
+    assert found.intercept == pytest.approx(best[3], abs=2e-3)
+    exact = Additive.fit_robustly(X, X @ [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(exact.weights, [1.0, 2.0, 3.0], rtol=1e-5)
+
+
+def test_disturbed_measurements_of_a_source_are_heeded_less():
+    """A tenth of the rows is too slow by far; the truth is a sum."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 8))
+    truth = X @ np.arange(1.0, 9.0)
+    u = truth + 0.5 * rng.normal(size=200) + 80 * (rng.uniform(size=200) < 0.1)
+    model = fit_source(X, u, np.random.RandomState(0))
+    error, plain = (m.predict(X) - truth for m in (model, Additive.fit(X, u)))
+    assert np.std(error) < 0.5 * np.std(plain)
 
 
 @pytest.mark.parametrize("kind", ["additive", "trees", "process"])

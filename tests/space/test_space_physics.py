@@ -43,6 +43,13 @@ LENGTH = 5
 def rows():
     """Encoders of both families, drawn from their spaces, as rows of a latency table."""
     drawn = [TINY, MOBILE_TINY]
+    # Every way in which a MobileBERT of one width, or of words alone, leaves products out.
+    drawn += [
+        {**MOBILE_TINY, "use_bottleneck": False},
+        {**MOBILE_TINY, "use_bottleneck": False, "use_bottleneck_attention": False},
+        {**MOBILE_TINY, "trigram_input": False},
+        {**MOBILE_TINY, "trigram_input": False, "embedding_size": 48},
+    ]
     for name in ("bert-mini", "mobilebert-mini"):
         space = SearchSpace.preset(name)
         sample = space.sample(3, np.random.default_rng(0))
@@ -114,6 +121,17 @@ def test_narrow_attention_has_one_bottleneck_and_narrow_values():
     assert products.count((16, 24)) == products.count((24, 16)) == 2
     assert products[-1] == (16, 48)
     assert work_of(MOBILE_TINY).sequential_depth == 3 * (6 + 2 * 2) + 1
+
+
+def test_without_bottlenecks_a_block_is_as_wide_as_its_attention():
+    wide = {**MOBILE_TINY, "use_bottleneck": False}
+    products = block_products(config_of(wide))
+    assert products.count((48, 48)) == 4
+    assert products.count((48, 24)) == products.count((24, 48)) == 2
+    assert len(products) == 8
+    assert work_of(wide).sequential_depth == 3 * (4 + 2 * 2) + 1
+    words = {**wide, "trigram_input": False, "embedding_size": 48}
+    assert work_of(words).sequential_depth == 3 * (4 + 2 * 2)
 
 
 def test_columns_are_logarithms_of_the_counts():
