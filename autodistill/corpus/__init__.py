@@ -4,7 +4,9 @@ from autodistill.corpus.builtin import builtin_documents, builtin_fingerprint
 from autodistill.corpus.document import Document
 from autodistill.corpus.loader import (
     MaskedBatch,
+    mask_passages,
     mask_tokens,
+    shuffled_order,
     shuffled_rows,
     training_batches,
 )
@@ -29,11 +31,13 @@ __all__ = [
     "builtin_fingerprint",
     "expected_characters",
     "fingerprint",
+    "mask_passages",
     "mask_tokens",
     "passage_sources",
     "prepare",
     "read_documents",
     "require_batch",
+    "shuffled_order",
     "shuffled_rows",
     "training_batches",
 ]

@@ -62,14 +62,23 @@ def shuffled_rows(
     Raises:
         ValueError: ``batch_size``, ``seed`` or ``start_step`` is out of range.
     """
+    order = shuffled_order(count, batch_size=batch_size, seed=seed)
+    if start_step < 0:
+        raise ValueError(f"start_step must be at least 0; got {start_step}")
+    return (order[step] for step in itertools.count(start_step))
+
+
+def shuffled_order(count: int, *, batch_size: int, seed: int) -> grain.MapDataset:
+    """What ``shuffled_rows`` yields, by step: the rows of batch ``step`` are ``order[step]``.
+
+    Raises:
+        ValueError: ``batch_size`` or ``seed`` is out of range.
+    """
     if not 1 <= batch_size <= count:
         raise ValueError(f"batch_size must lie from 1 to {count} rows; got {batch_size}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must lie from 0 to 2**32 - 1; got {seed}")
-    if start_step < 0:
-        raise ValueError(f"start_step must be at least 0; got {start_step}")
-    order = grain.MapDataset.range(count).shuffle(seed).repeat().batch(batch_size)
-    return (order[step] for step in itertools.count(start_step))
+    return grain.MapDataset.range(count).shuffle(seed).repeat().batch(batch_size)
 
 
 class MaskedBatch(NamedTuple):
@@ -120,31 +129,77 @@ def mask_tokens(
     Raises:
         ValueError: The shapes differ, or a number is out of range.
     """
-    if input_ids.ndim != 2 or input_ids.shape != attention_mask.shape:
-        raise ValueError(
-            "input_ids and attention_mask must have one shape (batch, length); "
-            f"got {input_ids.shape} and {attention_mask.shape}"
-        )
+    random = np.random.default_rng(np.random.SeedSequence([_checked(seed), _checked(step)]))
+    shape = _checked_shape(input_ids, attention_mask)
+    places = (len(input_ids), _places(shape[1], rate))
+    plain = _plain(special, vocab_size)
+    draws = _Draws(random.random(shape), random.random(places), random.choice(plain, places))
+    return _masked(input_ids, attention_mask, draws, special, rate)
+
+
+def mask_passages(
+    input_ids: np.ndarray,  # (batch, length) integers
+    attention_mask: np.ndarray,  # (batch, length), 0 over padding
+    numbers: np.ndarray,  # (batch,) integers, at least 0
+    *,
+    seed: int,
+    special: SpecialTokens,
+    vocab_size: int,
+    rate: float = 0.15,
+) -> MaskedBatch:
+    """As ``mask_tokens``, each row a function of its own number alone.
+
+    So a passage can be hidden in the same way wherever it comes again: where its
+    number is the same.
+
+    Raises:
+        ValueError: The shapes differ, or a number is out of range.
+    """
+    length = _checked_shape(input_ids, attention_mask)[1]
+    count, plain = _places(length, rate), _plain(special, vocab_size)
+    seeds = [[_checked(seed), _checked(int(number))] for number in numbers]
+    rows = [np.random.default_rng(np.random.SeedSequence(one)) for one in seeds]
+    uniform = np.array([row.random(length + 2 * count) for row in rows])
+    draw, fate, which = np.split(uniform, [length, length + count], axis=1)
+    draws = _Draws(draw, fate, plain[(which * len(plain)).astype(int)])
+    return _masked(input_ids, attention_mask, draws, special, rate)
+
+
+def _places(length: int, rate: float = 0.15) -> int:
+    """Places that are reserved for hidden tokens in a row.
+
+    Raises:
+        ValueError: ``rate`` is out of range.
+    """
     if not 0.0 < rate <= 1.0:
         raise ValueError(f"rate must lie above 0 and at most at 1; got {rate}")
-    if seed < 0 or step < 0:
-        raise ValueError(f"seed and step must be at least 0; got {seed} and {step}")
-    framing = [token for token in special.ids() if token < vocab_size]
-    plain = np.delete(np.arange(vocab_size, dtype=np.int32), framing)
-    if not plain.size:
-        raise ValueError(f"vocab_size must exceed the special tokens; got {vocab_size}")
-    random = np.random.default_rng(np.random.SeedSequence([seed, step]))
-    batch, length = input_ids.shape
-    masked = math.ceil(rate * length)
-    ids = input_ids.astype(np.int32)
+    return math.ceil(rate * length)
 
+
+class _Draws(NamedTuple):
+    """What chance decides."""
+
+    order: np.ndarray  # (batch, length); the places with the smallest are chosen
+    fate: np.ndarray  # (batch, masked) in [0, 1): hidden, replaced or left
+    replacement: np.ndarray  # (batch, masked) ids
+
+
+def _masked(
+    input_ids: np.ndarray,
+    attention_mask: np.ndarray,
+    draws: _Draws,
+    special: SpecialTokens,
+    rate: float,
+) -> MaskedBatch:
+    (batch, length), masked = input_ids.shape, draws.fate.shape[1]
+    ids = input_ids.astype(np.int32)
     eligible = (attention_mask != 0) & ~np.isin(ids, special.ids())  # (batch, length)
     available = eligible.sum(axis=1)
     chosen = np.floor(rate * available + 0.5).astype(np.int64)
     chosen = np.minimum(np.clip(chosen, 1, masked), available)  # (batch,)
 
     # The places of the smallest of independent draws are a uniform choice.
-    draw = np.where(eligible, random.random((batch, length)), np.inf)
+    draw = np.where(eligible, draws.order, np.inf)
     candidates = np.argsort(draw, axis=1)[:, :masked]  # (batch, masked)
     used = np.arange(masked)[None, :] < chosen[:, None]
     order = np.argsort(np.where(used, candidates, length), axis=1, kind="stable")
@@ -152,14 +207,36 @@ def mask_tokens(
 
     positions = np.where(used, candidates, 0).astype(np.int32)
     labels = np.where(used, np.take_along_axis(ids, positions, axis=1), special.pad)
-    fate = random.random((batch, masked))
-    replacement = random.choice(plain, (batch, masked))
     written = np.where(
-        fate < _MASK_SHARE,
+        draws.fate < _MASK_SHARE,
         special.mask,
-        np.where(fate < _MASK_SHARE + _RANDOM_SHARE, replacement, labels),
+        np.where(draws.fate < _MASK_SHARE + _RANDOM_SHARE, draws.replacement, labels),
     )
     hidden = ids.copy()
     rows = np.broadcast_to(np.arange(batch)[:, None], (batch, masked))
     hidden[rows[used], positions[used]] = written[used]
     return MaskedBatch(hidden, positions, labels.astype(np.int32), used.astype(np.float32))
+
+
+def _plain(special: SpecialTokens, vocab_size: int) -> np.ndarray:
+    """Ids below ``vocab_size`` that are words."""
+    framing = [token for token in special.ids() if token < vocab_size]
+    plain = np.delete(np.arange(vocab_size, dtype=np.int32), framing)
+    if not plain.size:
+        raise ValueError(f"vocab_size must exceed the special tokens; got {vocab_size}")
+    return plain
+
+
+def _checked(number: int) -> int:
+    if number < 0:
+        raise ValueError(f"seed and step (or passage numbers) must be at least 0; got {number}")
+    return number
+
+
+def _checked_shape(input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[int, int]:
+    if input_ids.ndim != 2 or input_ids.shape != attention_mask.shape:
+        raise ValueError(
+            "input_ids and attention_mask must have one shape (batch, length); "
+            f"got {input_ids.shape} and {attention_mask.shape}"
+        )
+    return input_ids.shape

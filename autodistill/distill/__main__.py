@@ -7,13 +7,18 @@ import sys
 from dataclasses import dataclass, field
 from inspect import getdoc
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tyro
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from autodistill.distill.freed_memory import keep_freed_memory
 from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
+
+if TYPE_CHECKING:
+    from autodistill.distill.targets import CacheSettings
 
 PROG = "python -m autodistill.distill"
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
@@ -40,7 +45,7 @@ class Arguments:
           --corpus texts/ --out runs/six-layers
 
       python -m autodistill.distill --architecture best.json --recipe minilm --steps 5000 \\
-          --out runs/best
+          --out runs/best --teacher-cache /big/disk/teacher --cache-gib 200
     """
 
     teacher: Path | None = None
@@ -88,6 +93,19 @@ class Arguments:
         )
     )
     """Tokenised text and teacher outputs, shared by all runs."""
+    teacher_cache: str | None = None
+    """Folder where the teacher's outputs for the training text are kept, so that it runs once for
+    all passes and all students; or off: it then runs at every step. Default: teacher in
+    --cache-dir. Outputs that do not fit are computed at every step, and the run says so."""
+    cache_gib: float = 20.0
+    """The most that this cache may take. What was used longest ago is deleted to make room, never
+    what a run is using."""
+    soft_targets: int = 64
+    """Of the teacher's distribution at a masked place, the likeliest words that are kept; all
+    others count as one. For recipes with soft targets."""
+    mask_copies: int = 4
+    """Ways in which the words of a passage are masked, by turns, where outputs are kept: the
+    teacher reads each once. Where nothing is kept, every pass over the text is masked anew."""
     list_recipes: bool = False
     """Show the recipes and end."""
 
@@ -134,11 +152,13 @@ def distil(arguments: Arguments, console: Console) -> None:
     # the rest loads here, after what can be refused without it
     from autodistill.corpus import passage_sources
     from autodistill.distill.beginning import make_material
-    from autodistill.distill.full import FullDistillation, FullSettings
+    from autodistill.distill.checkpoints import begun
+    from autodistill.distill.full import FullDistillation, FullSettings, make_batches
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan
     from autodistill.distill.shape import student_config
+    from autodistill.distill.targets import make_targets
     from autodistill.distill.trainer import TrainSettings
     from autodistill.export import save_student
     from autodistill.search.materials import TextSettings, tokenised
@@ -146,6 +166,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.teacher import demo_teacher_folder, load_teacher
 
     check_counts(arguments)
+    cache = cache_settings(arguments)
     settings = FullSettings(
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
@@ -198,6 +219,19 @@ def distil(arguments: Arguments, console: Console) -> None:
         held = make_held_out(
             teacher, held_source, count=arguments.held_out_passages, seed=arguments.seed
         )
+    earlier, done = begun(arguments.out) or ({}, 0)
+    targets = make_targets(
+        teacher,
+        planned,
+        make_batches(teacher, train, settings),
+        cache,
+        begun=earlier.get("teacher_outputs"),
+        done=done,
+    )
+    for line in targets.describe():
+        say(f"[bold]outputs[/]   {escape(line)}")
+    if cache and any(phase.kept for phase in targets.phases):
+        say(f"[bold]cache[/]     {escape(str(cache.folder))}, up to {arguments.cache_gib:g} GiB")
     run = FullDistillation(
         recipe,
         teacher,
@@ -206,6 +240,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         held_out=held,
         material=material,
         settings=settings,
+        targets=targets,
     )
     identity = {
         "corpus": text.corpus_key(),
@@ -214,13 +249,32 @@ def distil(arguments: Arguments, console: Console) -> None:
         "held_out_passages": arguments.held_out_passages,
     }
     with TrainingProgress(console, arguments.steps) as progress:
-        result = run.run(arguments.out, text=identity, on_record=progress)
+        result = run.run(
+            arguments.out,
+            text=identity,
+            on_record=progress,
+            on_teacher=progress.teacher,
+            on_wait=lambda: say("another run has the teacher read this text; waiting for it"),
+        )
     save_student(result.student, teacher, arguments.out / "student")
     record = {**result.to_record(), **run.identity(), "text": identity}
     write_result(arguments.out / "result.json", record)
     for line in result.summary():
         say(line)
     say(f"[bold]student[/]   {escape(str(arguments.out / 'student'))}")
+
+
+def cache_settings(arguments: Arguments) -> "CacheSettings | None":
+    """Where the teacher's outputs are kept; None for nowhere."""
+    from autodistill.distill.cache_folder import GIB
+    from autodistill.distill.targets import CacheSettings
+
+    if not 0 <= arguments.cache_gib < float("inf"):
+        raise ArgumentError(f"--cache-gib must be at least 0; got {arguments.cache_gib}")
+    folder = Path(arguments.teacher_cache or arguments.cache_dir / "teacher")
+    limit = int(arguments.cache_gib * GIB)
+    settings = CacheSettings(folder, limit, arguments.soft_targets, arguments.mask_copies)
+    return None if arguments.teacher_cache == "off" else settings
 
 
 def check_counts(arguments: Arguments) -> None:
@@ -252,4 +306,5 @@ def write_result(path: Path, record: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

@@ -21,10 +21,11 @@ from autodistill.distill.batches import Batches, Source
 from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.judge import HeldOut, Judged, judge
 from autodistill.distill.objectives import label_cross_entropy
+from autodistill.distill.phase import Phase
 from autodistill.distill.start import random_weights
 from autodistill.distill.student import Student, StudentProgram
 from autodistill.distill.train_step import Batch, Params, Part
-from autodistill.distill.trainer import Phase, Trainer, TrainSettings
+from autodistill.distill.trainer import Trainer, TrainSettings
 from autodistill.distill.views import masked_logits
 from autodistill.errors import ArgumentError, TrainingError
 from autodistill.models.checkpoint import HEAD_PREFIX, build_encoder

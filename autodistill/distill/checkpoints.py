@@ -166,7 +166,7 @@ class Checkpoints:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             found = {}
-        if found != self.identity and not self._holds_steps():
+        if found != self.identity and not _steps(self.folder):  # nothing would be lost
             (self.folder / "losses.jsonl").unlink(missing_ok=True)
             self._write_identity(path)
         elif found != self.identity:
@@ -177,15 +177,26 @@ class Checkpoints:
                 "same options to go on with it, or choose another --out"
             )
 
-    def _holds_steps(self) -> bool:
-        """Whether a run got as far as a checkpoint: until then nothing would be lost."""
-        kept = self.folder / "checkpoints"
-        return kept.exists() and any(folder.name.isdigit() for folder in kept.iterdir())
-
     def _write_identity(self, path: Path) -> None:
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
+
+
+def begun(folder: Path) -> tuple[dict[str, Any], int] | None:
+    """Identity of the run in a folder, and the step of its last checkpoint; None before one."""
+    try:
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    steps = _steps(folder)
+    return (found, max(steps)) if isinstance(found, dict) and steps else None
+
+
+def _steps(folder: Path) -> list[int]:
+    """Of the checkpoints in a run's folder."""
+    kept = folder / "checkpoints"
+    return [int(one.name) for one in kept.glob("*") if one.name.isdigit()]
 
 
 def _by_number(tree: Tree) -> dict[str, Any]:

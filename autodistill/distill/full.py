@@ -1,10 +1,12 @@
 """Full distillation: one student, one recipe, as many steps as are given.
 
 What the search does in a minute for each student (``flash.py``), this does at
-length for one: other text in every batch, the teacher read anew at each step, and
-state on disk, so that a killed run goes on (``trainer.py``).
+length for one: other text in every batch, the teacher's outputs from disk or computed
+at each step (``targets.py``), and state on disk, so that a killed run goes on
+(``trainer.py``).
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,15 +22,19 @@ from autodistill.distill.beginning import Material, beginning, is_served
 from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.full_result import FullResult
 from autodistill.distill.judge import HeldOut, judge
+from autodistill.distill.kept import Progress
 from autodistill.distill.output_layer import fit_output
+from autodistill.distill.phase import Phase
+from autodistill.distill.quantities import kept_view
 from autodistill.distill.recipe import Planned, Recipe, plan
 from autodistill.distill.student import Params as ProgramParams
 from autodistill.distill.student import StudentProgram
+from autodistill.distill.targets import Targets, make_targets
 from autodistill.distill.terms import Compared
 from autodistill.distill.throughput import matrix_product_flops_per_s, step_flops
 from autodistill.distill.train_step import Batch, Loss, Params, Part
-from autodistill.distill.trainer import Phase, Trainer, TrainSettings
-from autodistill.distill.views import TABLE, student_view, teacher_view
+from autodistill.distill.trainer import Trainer, TrainSettings
+from autodistill.distill.views import TABLE, View, student_view, teacher_view
 from autodistill.errors import ArgumentError, TrainingError
 from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, TeacherKind
@@ -68,12 +74,13 @@ class FullDistillation:
 
     Args:
         recipe: What is compared.
-        teacher: Read at every step.
+        teacher: Whom the student learns from.
         config: The student's shape.
         source: Training passages.
         held_out: For judging.
         material: For closed forms.
         settings: The rest.
+        targets: Where the teacher's outputs come from; every step, if not given.
 
     Raises:
         RecipeError: The recipe does not apply to these two.
@@ -89,19 +96,15 @@ class FullDistillation:
         held_out: HeldOut,
         material: Material,
         settings: FullSettings,
+        targets: Targets | None = None,
     ) -> None:
         self.recipe, self.teacher, self.config = recipe, teacher, config
         self.source, self.held_out, self.material = source, held_out, material
         self.settings = settings
         self.planned = plan(recipe, teacher, config, steps=settings.steps)
-        masked = teacher.kind is TeacherKind.MASKED_LM
-        self.batch_at = Batches(
-            source,
-            settings.train.batch_size,
-            settings.seed,
-            special=teacher.special if masked else None,
-            vocab_size=teacher.config.vocab_size,
-        ).at
+        self.targets = targets or make_targets(
+            teacher, self.planned, make_batches(teacher, source, settings), None
+        )
         self._variances = material.variances()
         pooling = teacher.pooling
         self._program = StudentProgram(
@@ -121,6 +124,7 @@ class FullDistillation:
             "teacher": self.teacher.fingerprint,
             "student": {"model_type": self.config.model_type, **asdict(self.config)},
             "settings": settings,
+            "teacher_outputs": self.targets.record(),
         }
 
     def run(
@@ -129,6 +133,8 @@ class FullDistillation:
         *,
         text: Mapping[str, Any] | None = None,
         on_record: OnRecord = lambda _: None,
+        on_teacher: Progress | None = None,
+        on_wait: Callable[[], None] = lambda: None,
         devices: list[jax.Device] | None = None,
     ) -> FullResult:
         """Distil, or go on with it.
@@ -137,16 +143,23 @@ class FullDistillation:
             folder: Holds the run's state.
             text: Identifies the text, as part of the run's identity.
             on_record: Told the losses as they are known; it may raise to stop.
+            on_teacher: Told how many texts the teacher has read for the cache, and
+                how many it reads.
+            on_wait: Told that another process fills the cache, which is waited for.
             devices: All that jax sees, if not given.
 
         Raises:
             TrainingError: The run diverged, memory does not suffice for a single
                 passage, or the folder is another run's.
-            ArgumentError: The batch does not fit the devices or the text.
+            TeacherError: The disk refuses the teacher's outputs.
+            ArgumentError: The batch does not fit the devices.
         """
         checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}})
         try:
-            return self._run(checkpoints, on_record, devices)
+            began = time.perf_counter()
+            self.targets.fill(progress=on_teacher, on_wait=on_wait)
+            teacher_s = time.perf_counter() - began
+            return self._run(checkpoints, on_record, devices, teacher_s)
         finally:
             checkpoints.close()
 
@@ -155,13 +168,9 @@ class FullDistillation:
         checkpoints: Checkpoints,
         on_record: OnRecord,
         devices: list[jax.Device] | None,
+        teacher_s: float,
     ) -> FullResult:
         settings = self.settings
-        if settings.train.batch_size > len(self.source):
-            raise ArgumentError(
-                f"--batch-size must be at most {len(self.source)}, the passages of the text; "
-                f"got {settings.train.batch_size}"
-            )
         initial = beginning(
             self.recipe,
             self.planned,
@@ -174,7 +183,7 @@ class FullDistillation:
         trainer = Trainer(
             [self.phase(one) for one in self.planned],
             weights=position_weights,
-            batch_at=self.batch_at,
+            batch_at=self.targets.batch_at,
             settings=settings.train,
             checkpoints=checkpoints,
             devices=devices,
@@ -201,18 +210,31 @@ class FullDistillation:
             trained.records,
             trained.seconds,
             trained.compile_s,
+            teacher_s,
             tokens_per_s=settings.steps * size * length / max(trained.seconds, 1e-9),
-            flops=sum(
-                one.steps * step_flops(one, self.teacher, self.config, batch=size, length=length)
-                for one in self.planned
-            ),
+            flops=self._flops(size, length),
             limit_flops_per_s=matrix_product_flops_per_s() * len(devices or jax.devices()),
             accumulate=trained.accumulate,
         )
 
+    def _flops(self, batch: int, length: int) -> float:
+        """Operations of all steps."""
+        return sum(
+            one.steps
+            * step_flops(
+                one,
+                self.teacher,
+                self.config,
+                batch=batch,
+                length=length,
+                teacher_runs=targets.quantities is None,
+            )
+            for one, targets in zip(self.planned, self.targets.phases, strict=True)
+        )
+
     def constants(self) -> dict[str, np.ndarray]:
-        """The teacher's weights, which every loss reads."""
-        return dict(self.teacher.weights)
+        """The teacher's weights, where a step runs it."""
+        return {} if self.targets.all_kept else dict(self.teacher.weights)
 
     def phase(self, one: Planned) -> Phase:
         """One phase for the trainer."""
@@ -222,6 +244,12 @@ class FullDistillation:
     def loss(self, one: Planned) -> Loss:
         """The terms of a phase, each with its factor and one value per position."""
         scan = not self.settings.unroll
+        kept = self.targets.phases[self.planned.index(one)].quantities
+
+        def theirs(constants: Any, batch: Batch) -> View:
+            if kept is not None:
+                return kept_view(self.teacher.config, kept, batch)
+            return teacher_view(self.teacher, constants, batch, depth=one.teacher_depth, scan=scan)
 
         def loss(params: Params, constants: Any, batch: Batch) -> dict[str, Part]:
             seen = Compared(
@@ -234,7 +262,7 @@ class FullDistillation:
                     depth=one.depth,
                     scan=scan,
                 ),
-                teacher_view(self.teacher, constants, batch, depth=one.teacher_depth, scan=scan),
+                theirs(constants, batch),
                 one.layers,
                 batch,
                 params,
@@ -260,6 +288,22 @@ class FullDistillation:
                 part: jnp.asarray(params[f"output.{part}"]) / scale for part in ("kernel", "bias")
             }
         return result
+
+
+def make_batches(teacher: Teacher, source: Source, settings: FullSettings) -> Batches:
+    """Of a run, with tokens hidden under a masked-LM teacher.
+
+    Raises:
+        ArgumentError: There are fewer passages than a batch takes.
+    """
+    masked = teacher.kind is TeacherKind.MASKED_LM
+    return Batches(
+        source,
+        settings.train.batch_size,
+        settings.seed,
+        special=teacher.special if masked else None,
+        vocab_size=teacher.config.vocab_size,
+    )
 
 
 def position_weights(batch: Batch) -> dict[str, jax.Array]:

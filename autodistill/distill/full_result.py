@@ -21,6 +21,7 @@ class FullResult:
         records: Means of the losses, in order.
         seconds: Spent in steps, over all sittings.
         compile_s: Spent in compiling, in this one.
+        teacher_s: Spent in checking and filling the cache of teacher outputs, in this one.
         tokens_per_s: Padding included.
         flops: Of all steps, counted from the shapes.
         limit_flops_per_s: What matrix products reach on these devices.
@@ -33,6 +34,7 @@ class FullResult:
     records: list[dict[str, Any]]
     seconds: float
     compile_s: float
+    teacher_s: float
     tokens_per_s: float
     flops: float
     limit_flops_per_s: float
@@ -60,6 +62,7 @@ class FullResult:
             "losses": self.records[-1],
             "seconds": self.seconds,
             "compile_s": self.compile_s,
+            "teacher_s": self.teacher_s,
             "tokens_per_s": self.tokens_per_s,
             "flops_per_s": self.flops_per_s,
             "limit_flops_per_s": self.limit_flops_per_s,
@@ -73,11 +76,14 @@ class FullResult:
         agreement = self.judged.agreement
         beside = f"; nearest neighbour agreed {agreement:.3f}" if agreement is not None else ""
         share = self.flops_per_s / self.limit_flops_per_s
+        teacher = (
+            f" after {duration(self.teacher_s)} of the teacher's" if self.teacher_s > 1 else ""
+        )
         return [
             f"[bold]quality[/]   {what} {quality.value:.3f} ± {quality.standard_error:.3f} on "
             f"held-out text (at the start {start.value:.3f}){beside}",
             f"[bold]speed[/]     {self.tokens_per_s:,.0f} tokens a second, "
             f"{self.flops_per_s / 1e9:,.1f} GFLOP/s: {100 * share:.0f}% of the "
             f"{self.limit_flops_per_s / 1e9:,.0f} that matrix products reach here; "
-            f"{duration(self.seconds)} of training",
+            f"{duration(self.seconds)} of training{teacher}",
         ]

@@ -9,7 +9,7 @@ References:
     [Jiao2020] TinyBERT. https://arxiv.org/abs/1909.10351, section 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from autodistill.errors import RecipeError
 
@@ -99,6 +99,16 @@ def progressive(layers: LayerMap) -> tuple[LayerMap, ...]:
     )
 
 
+def pairs(layers: LayerMap) -> Iterator[tuple[int, int]]:
+    """Layers of student and teacher that the map pairs.
+
+    Example:
+        >>> list(pairs((None, 6, None, 12)))
+        [(2, 6), (4, 12)]
+    """
+    return ((i, j) for i, j in enumerate(layers, 1) if j is not None)
+
+
 def blocks(layers: LayerMap) -> tuple[tuple[int, int, int, int], ...]:
     """The stretches that end at mapped layers: student's begin and end, teacher's begin and end.
 
@@ -110,10 +120,9 @@ def blocks(layers: LayerMap) -> tuple[tuple[int, int, int, int], ...]:
         ((0, 2, 0, 6), (2, 4, 6, 12))
     """
     found, begin, teacher_begin = [], 0, 0
-    for end, teacher_end in enumerate(layers, 1):
-        if teacher_end is not None:
-            found.append((begin, end, teacher_begin, teacher_end))
-            begin, teacher_begin = end, teacher_end
+    for end, teacher_end in pairs(layers):
+        found.append((begin, end, teacher_begin, teacher_end))
+        begin, teacher_begin = end, teacher_end
     return tuple(found)
 
 

@@ -19,6 +19,11 @@ def make_optimiser(
         ],
         [warmup],
     )
+    return adamw(schedule, weight_decay=weight_decay)
+
+
+def adamw(rate: optax.Schedule, *, weight_decay: float) -> optax.GradientTransformation:
+    """AdamW under a clipped gradient; decay on matrices only."""
     # Clipping and moments run over one long vector: one kernel each instead of one
     # per weight, which compiles in about two thirds of the time.
     direction = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.98))
@@ -27,5 +32,5 @@ def make_optimiser(
         optax.add_decayed_weights(
             weight_decay, mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree)
         ),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(rate),
     )

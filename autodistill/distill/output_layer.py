@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autodistill.distill.linear import Ridge, fit_ridge
+from autodistill.distill.linear import Ridge, fit_ridge, fit_ridge_by_left_out
 from autodistill.distill.passage_set import PassageSet
 from autodistill.distill.student import Params, StudentProgram
 
@@ -36,6 +36,25 @@ def fit_output(
     pooled = program.pooled_words if words_only else program.pooled
     inputs = pooled(params, passages.input_ids, passages.attention_mask)
     return as_layer(fit_ridge(inputs, np.asarray(targets)))
+
+
+def refit_output(
+    program: StudentProgram,
+    params: Params,
+    passages: PassageSet,
+    targets: np.ndarray,  # (n, e)
+) -> Layer:
+    """The output layer that there is, corrected by least squares.
+
+    What is fitted is what the present layer leaves, shrunk towards no correction as far
+    as rows left out ask for it: a few hundred passages then do, where a layer fitted from
+    nothing needs thousands.
+    """
+    pooled = program.pooled(params, passages.input_ids, passages.attention_mask)
+    present = params["output"]
+    kernel, bias = np.asarray(present["kernel"]), np.asarray(present["bias"])
+    correction = fit_ridge_by_left_out(pooled, targets - (pooled @ kernel + bias))
+    return as_layer(Ridge(kernel + correction.kernel, bias + correction.bias))
 
 
 def fit_token_output(

@@ -48,6 +48,12 @@ class TrainingProgress:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
+    def teacher(self, done: int, total: int) -> None:
+        """Texts that the teacher has read, and how many it reads."""
+        self._progress.update(
+            self._task, completed=done, total=total, description="teacher reads the text"
+        )
+
     def __call__(self, record: Mapping[str, Any]) -> None:
         """A record of the trainer's."""
         step = int(record["step"])

@@ -121,7 +121,7 @@ class Planned:
     def projections(self) -> set[int]:
         """States of the student that are compared with states of the teacher."""
         needs = self.stage.needs
-        mapped = {i for i, j in enumerate(self.layers, 1) if j is not None}
+        mapped = {i for i, _ in maps.pairs(self.layers)}
         words = {0} if Need.WORD_PROJECTION in needs else set()
         return words | (mapped if Need.PROJECTIONS in needs else set())
 
@@ -168,8 +168,7 @@ def _draft(
     stage: Stage, layers: LayerMap, begin: int, teacher: Teacher, student: EncoderConfig
 ) -> Planned:
     whole = bool(stage.needs & {Need.HEAD, Need.EMBEDDING})
-    last = max(i for i, j in enumerate(layers, 1) if j is not None)
-    teacher_last = max(j for j in layers if j is not None)
+    last, teacher_last = max(maps.pairs(layers))
     depth = student.num_hidden_layers if whole else last
     return Planned(
         name=f"{stage.name} {last}" if stage.one_by_one else stage.name,

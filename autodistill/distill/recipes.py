@@ -16,21 +16,23 @@ References:
 """
 
 from autodistill.distill import layer_map as maps
-from autodistill.distill.recipe import Recipe, Stage, Start
-from autodistill.distill.terms import (
+from autodistill.distill.layer_terms import (
     AttentionProbabilities,
     AttentionScores,
     Blocks,
     CosineStates,
     FeatureMap,
     HiddenStates,
-    MaskedLM,
-    PassageEmbedding,
     Relations,
-    SoftTargets,
-    TokenStates,
     WordStates,
 )
+from autodistill.distill.output_terms import (
+    MaskedLM,
+    PassageEmbedding,
+    SoftTargets,
+    TokenStates,
+)
+from autodistill.distill.recipe import Recipe, Stage, Start
 from autodistill.errors import RecipeError
 from autodistill.teacher import TeacherKind
 

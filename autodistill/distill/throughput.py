@@ -36,20 +36,28 @@ def head_flops(config: EncoderConfig) -> float:
 
 
 def step_flops(
-    planned: Planned, teacher: Teacher, student: EncoderConfig, *, batch: int, length: int
+    planned: Planned,
+    teacher: Teacher,
+    student: EncoderConfig,
+    *,
+    batch: int,
+    length: int,
+    teacher_runs: bool = True,
 ) -> float:
     """Operations of one step: the teacher forwards, the student forwards and backwards.
 
-    Backwards is twice forwards, through the layers that are trained.
+    Backwards is twice forwards, through the layers that are trained. The teacher's
+    count only where it runs in the step.
     """
     needs = planned.stage.needs
     depth = student.num_hidden_layers if Need.BLOCKS in needs else planned.depth
     passes = depth + 2 * (depth - planned.begin)
     flops = length * passes * layer_flops(student, length)
-    flops += length * planned.teacher_depth * layer_flops(teacher.config, length)
+    if teacher_runs:
+        flops += length * planned.teacher_depth * layer_flops(teacher.config, length)
     if Need.HEAD in needs:
         places = -(-15 * length // 100)
-        flops += places * (3 * head_flops(student) + head_flops(teacher.config))
+        flops += places * (3 * head_flops(student) + teacher_runs * head_flops(teacher.config))
     return batch * flops
 
 

@@ -25,10 +25,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from autodistill.distill.checkpoints import Checkpoints, Place
+from autodistill.distill.divergence import check_losses, check_weights
 from autodistill.distill.optimiser import make_optimiser
+from autodistill.distill.phase import Phase
 from autodistill.distill.train_step import (
     Batch,
-    Loss,
     Params,
     Rest,
     State,
@@ -37,28 +38,7 @@ from autodistill.distill.train_step import (
 )
 from autodistill.errors import ArgumentError, TrainingError
 
-DIVERGED = 20.0  # times the loss that a phase began with
-
 OnRecord = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Some steps under one loss.
-
-    Attributes:
-        name: For people and records.
-        steps: At least one.
-        learning_rate: Peak of the phase's own schedule.
-        loss: Of parameters, constants and a batch.
-        trains: Whether the parameter of this name is trained; others stay.
-    """
-
-    name: str
-    steps: int
-    learning_rate: float
-    loss: Loss
-    trains: Callable[[str], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -234,7 +214,7 @@ class Trainer:
             logs = done % settings.log_every == 0 or done == end
             if logs:
                 record = _record(phase, state.rest, steps=done - logged)
-                _check(phase, state, record, [r for r in records if r["step"] > begin])
+                check_losses(phase, state, record, [r for r in records if r["step"] > begin])
                 records.append(record)
                 self.checkpoints.add_loss(record)
                 zeros = jax.tree.map(np.zeros_like, jax.device_get(state.rest.sums))
@@ -245,7 +225,7 @@ class Trainer:
                 jax.block_until_ready(state)
                 seconds = place.seconds + time.perf_counter() - began
                 place = Place(done, place.accumulate, seconds)
-                _check_weights(phase, state, done)
+                check_weights(phase, state, done)
                 self.checkpoints.save(place, frozen | state.params, state.rest)
                 began = time.perf_counter()
             if logs:
@@ -303,38 +283,6 @@ def _record(phase: Phase, rest: Rest, *, steps: int) -> dict[str, Any]:
     sums, step = jax.device_get((rest.sums, rest.step))
     means = {name: float(value) / steps for name, value in sums.items()}
     return {"step": int(step), "phase": phase.name, **means}
-
-
-def _check(
-    phase: Phase, state: State, record: dict[str, Any], earlier: list[dict[str, Any]]
-) -> None:
-    """Stop a run that cannot be saved, saying since when and through what."""
-    first_bad = int(state.rest.first_bad)
-    advice = "use a lower --learning-rate or a larger --batch-size"
-    if first_bad:
-        values = {name: float(value) for name, value in state.rest.bad.items()}
-        bad = [f"{name} is {v}" for name, v in values.items() if not np.isfinite(v)]
-        cause = ", ".join(bad) or "the gradient is not finite, though the loss is"
-        raise TrainingError(
-            f"training diverged at step {first_bad} of phase {phase.name} (learning rate "
-            f"{phase.learning_rate:g}): {cause}; {advice}"
-        )
-    if earlier and record["loss"] > DIVERGED * earlier[0]["loss"] > 0:
-        raise TrainingError(
-            f"training diverged by step {record['step']} of phase {phase.name} (learning rate "
-            f"{phase.learning_rate:g}): the loss is {record['loss']:.3g}, which began at "
-            f"{earlier[0]['loss']:.3g}; {advice}"
-        )
-
-
-def _check_weights(phase: Phase, state: State, step: int) -> None:
-    """No checkpoint is made of weights that are not finite."""
-    bad = [name for name, leaf in state.params.items() if not bool(jnp.isfinite(leaf).all())]
-    if bad:
-        raise TrainingError(
-            f"training diverged by step {step} of phase {phase.name}: {len(bad)} weights are not "
-            f"finite, {bad[0]} among them; use a lower --learning-rate"
-        )
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -3,15 +3,16 @@
 Both are pure functions of weights, arrays by checkpoint name, and a batch. Under
 ``jit`` what no loss reads is not computed.
 
-A batch holds ``ids`` and ``mask``, (B, L); under a masked-LM teacher also
-``positions``, ``labels`` and ``weights`` of its masked places, (B, K).
+A batch holds ``ids`` and ``mask``, (B, L); where tokens are hidden also
+``positions``, ``labels`` and ``weights`` of the masked places, (B, K).
 
 Axes: B = batch, L = sequence, K = masked places, C = hidden width, V = vocabulary,
 e = width of the teacher's embedding.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,19 @@ import jax.numpy as jnp
 from autodistill.distill.train_step import Batch
 from autodistill.models.checkpoint import build_encoder, build_head
 from autodistill.models.config import EncoderConfig
-from autodistill.models.encoder import Encoder
-from autodistill.models.layers import Attended
+from autodistill.models.product import product
 from autodistill.teacher import Pooling, Teacher, TeacherKind, pool
 
 TABLE = "embeddings.word_embeddings.weight"
 
 ArraysByName = Mapping[str, jax.Array]
+
+
+class Likeliest(NamedTuple):
+    """The classes that a teacher gives most probability."""
+
+    log_probabilities: jax.Array  # (B, K, k)
+    classes: jax.Array  # (B, K, k) integers
 
 
 @dataclass(frozen=True)
@@ -36,21 +43,25 @@ class View:
         config: Its shape.
         states: Hidden states by number: 0 of the embedding, ``i`` of layer ``i``;
             (B, L, C) each. Layers that were not asked for are not there.
-        attended: What the attention of layer ``i`` computed.
+        attended: What the attention of layer ``i`` computed, by the names of
+            ``models.layers.Attended``.
         logits: (B, K, V) scores at the masked places, under a masked-LM teacher.
         tokens: (B, L, e) each token's share of the passage embedding, under an
             embedding teacher; where its pooling is not linear, its last hidden state.
         passages: (B, e) embeddings of the passages, under an embedding teacher.
-        run_layers: Layers ``begin`` to ``end``, exclusive, on given states.
+        likeliest: In the place of ``logits`` where a teacher's outputs were kept: what
+            is left of them, by temperature.
+        run_layers: Of a student: layers ``begin`` to ``end``, exclusive, on given states.
     """
 
     config: EncoderConfig
     states: Mapping[int, jax.Array]
-    attended: Mapping[int, Attended]
+    attended: Mapping[int, Mapping[str, jax.Array]]
     logits: jax.Array | None
     tokens: jax.Array | None
     passages: jax.Array | None
-    run_layers: Callable[[jax.Array, int, int], jax.Array]
+    likeliest: Mapping[float, Likeliest] = field(default_factory=dict)
+    run_layers: Callable[[jax.Array, int, int], jax.Array] | None = None
 
 
 def teacher_view(
@@ -64,18 +75,18 @@ def teacher_view(
     logits = tokens = passages = None
     if depth == teacher.config.num_hidden_layers:
         if teacher.kind is TeacherKind.MASKED_LM:
-            logits = masked_logits(teacher.config, weights, trace.hidden_states[-1], batch)
+            if "positions" in batch:
+                logits = masked_logits(teacher.config, weights, trace.hidden_states[-1], batch)
         else:
             assert teacher.pooling is not None, "an embedding teacher pools"
             tokens, passages = shares(teacher.pooling, trace.hidden_states[-1], batch["mask"])
     return View(
         teacher.config,
         dict(enumerate(trace.hidden_states)),
-        dict(enumerate(trace.attended, 1)),
+        {i: one._asdict() for i, one in enumerate(trace.attended, 1)},
         logits,
         tokens,
         passages,
-        _runner(encoder, batch, scan=scan),
     )
 
 
@@ -118,11 +129,13 @@ def student_view(
     return View(
         config,
         dict(enumerate(trace.hidden_states, begin)),
-        dict(enumerate(trace.attended, begin + 1)),
+        {i: one._asdict() for i, one in enumerate(trace.attended, begin + 1)},
         logits,
         tokens,
         passages,
-        _runner(encoder, batch, scan=scan),
+        run_layers=lambda given, first, last: encoder.run_layers(
+            given, batch["mask"], first, last, scan=scan
+        ),
     )
 
 
@@ -158,12 +171,4 @@ def applied(params: ArraysByName, layer: str, x: jax.Array) -> jax.Array:
     for all weights, and one of them would otherwise overthrow a fitted layer.
     """
     kernel, bias = params[f"{layer}.kernel"], params[f"{layer}.bias"]
-    return (x @ kernel + bias) / kernel.shape[1] ** 0.5
-
-
-def _runner(
-    encoder: Encoder, batch: Batch, *, scan: bool
-) -> Callable[[jax.Array, int, int], jax.Array]:
-    return lambda hidden, begin, end: encoder.run_layers(
-        hidden, batch["mask"], begin, end, scan=scan
-    )
+    return (product(x, kernel) + bias) / kernel.shape[1] ** 0.5

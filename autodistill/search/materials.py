@@ -143,7 +143,13 @@ def make_materials(
                 "--corpus in the teacher's language?"
             )
     with display.bar("teacher reads the training text") as advance:
-        outputs = teacher_outputs(teacher, train, cache_dir=cache_dir / "teacher", progress=advance)
+        outputs = teacher_outputs(
+            teacher,
+            train,
+            cache_dir=cache_dir / "teacher",
+            progress=advance,
+            on_wait=lambda: display.say("another run has the teacher read this text; waiting"),
+        )
     start = word_start(teacher.word_embeddings, train, outputs, pad=teacher.special.pad)
     if teacher.kind is TeacherKind.EMBEDDING:
         embeddings = embed_passages(teacher, held)

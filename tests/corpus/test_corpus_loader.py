@@ -14,6 +14,7 @@ from autodistill.corpus import (
     PassageSource,
     SpecialTokens,
     TokenStore,
+    mask_passages,
     mask_tokens,
     training_batches,
 )
@@ -94,13 +95,26 @@ def framed(lengths: list[int], length: int) -> tuple[np.ndarray, np.ndarray]:
     return ids, mask
 
 
+Way = Callable[..., MaskedBatch]
+
+
 def masked(ids: np.ndarray, mask: np.ndarray, **options: Any) -> MaskedBatch:
     options = {"seed": 0, "step": 0, "special": SPECIAL, "vocab_size": VOCABULARY, **options}
     return mask_tokens(ids, mask, **options)
 
 
+def masked_by_row(ids: np.ndarray, mask: np.ndarray, **options: Any) -> MaskedBatch:
+    options = {"seed": 0, "special": SPECIAL, "vocab_size": VOCABULARY, **options}
+    first = options.pop("step", 0) * len(ids)
+    return mask_passages(ids, mask, np.arange(first, first + len(ids)), **options)
+
+
+ways = pytest.mark.parametrize("masked", [masked, masked_by_row])
+
+
+@ways
 @pytest.mark.parametrize("rate", [0.01, 0.15, 0.5, 1.0])
-def test_masking_keeps_its_promises(rate: float) -> None:
+def test_masking_keeps_its_promises(rate: float, masked: Way) -> None:
     ids, mask = framed([0, 1, 2, 5, 17, 30, 30, 29], 32)
     original = ids.copy()
     batch = masked(ids, mask, rate=rate)
@@ -138,7 +152,23 @@ def test_masking_is_a_function_of_seed_and_step() -> None:
         assert not np.array_equal(first.positions, other.positions)
 
 
-def test_eighty_ten_ten() -> None:
+def test_masking_by_row_is_a_function_of_seed_and_number() -> None:
+    """Whatever else is in the batch, and wherever in it the row is."""
+    ids, mask = framed([30] * 8, 32)
+    numbers = np.array([4, 9, 2**40, 0, 4, 1, 2, 3])
+    options: dict[str, Any] = {"seed": 5, "special": SPECIAL, "vocab_size": VOCABULARY}
+    whole = mask_passages(ids, mask, numbers, **options)
+    for row in range(8):
+        alone = mask_passages(ids[[row]], mask[[row]], numbers[[row]], **options)
+        assert all(np.array_equal(a[0], b[row]) for a, b in zip(alone, whole, strict=True))
+    assert np.array_equal(whole.positions[0], whole.positions[4])
+    assert len({tuple(row) for row in whole.positions.tolist()}) == 7
+    other = mask_passages(ids, mask, numbers, **{**options, "seed": 6})
+    assert not np.array_equal(other.positions, whole.positions)
+
+
+@ways
+def test_eighty_ten_ten(masked: Way) -> None:
     ids, mask = framed([62] * 400, 64)
     ids[ids == UNKNOWN] = 7
     fates: Counter[str] = Counter()
@@ -161,7 +191,8 @@ def test_eighty_ten_ten() -> None:
         assert abs(fates[fate] - total * share) < 5 * deviation, fate
 
 
-def test_every_place_is_chosen_equally_often() -> None:
+@ways
+def test_every_place_is_chosen_equally_often(masked: Way) -> None:
     ids, mask = framed([30] * 500, 32)
     ids[:, 1:31] = 7
     chosen = np.zeros(32)
@@ -174,7 +205,8 @@ def test_every_place_is_chosen_equally_often() -> None:
     assert np.abs(chosen[1:31] - rows * share).max() < 5 * math.sqrt(rows * share * (1 - share))
 
 
-def test_random_tokens_come_from_the_whole_vocabulary() -> None:
+@ways
+def test_random_tokens_come_from_the_whole_vocabulary(masked: Way) -> None:
     ids, mask = framed([62] * 2_000, 64)
     ids[(mask == 1) & ~np.isin(ids, SPECIAL.ids())] = 7
     batch = masked(ids, mask, rate=1.0)
@@ -186,6 +218,7 @@ def test_random_tokens_come_from_the_whole_vocabulary() -> None:
     assert random.min() >= 5 and random.max() < VOCABULARY
 
 
+@ways
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -197,13 +230,14 @@ def test_random_tokens_come_from_the_whole_vocabulary() -> None:
         ({"vocab_size": 5}, "vocab_size"),
     ],
 )
-def test_bad_masking_options(options: dict[str, Any], message: str) -> None:
+def test_bad_masking_options(options: dict[str, Any], message: str, masked: Way) -> None:
     ids, mask = framed([6], 8)
     with pytest.raises(ValueError, match=message):
         masked(ids, mask, **options)
 
 
-def test_bad_masking_shapes() -> None:
+@ways
+def test_bad_masking_shapes(masked: Way) -> None:
     ids, mask = framed([6], 8)
     with pytest.raises(ValueError, match="one shape"):
         masked(ids, mask[:, :-1])

@@ -85,14 +85,27 @@ def test_command_leaves_a_student_that_loads_and_its_figures(finished: Path) -> 
     record = json.loads((finished / "result.json").read_text())
     assert record["recipe"] == "embedding" and record["settings"]["steps"] == 12
     assert 0 <= record["quality"] <= 1 and record["tokens_per_s"] > 0
+    assert record["teacher_outputs"]["kept"] == [["passages", "tokens"]]
     assert record["flops_per_s"] > 0 and record["limit_flops_per_s"] > 0
     lines = [json.loads(line) for line in (finished / "losses.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 6, 8, 10, 12]
     assert lines[-1] == record["losses"] and {"token_states", "passage_embedding"} < set(lines[0])
 
 
+def damage(cache: Path) -> None:
+    """Overwrite parts of all that was kept of the teacher."""
+    kept = list(cache.glob("*/rows"))
+    assert kept
+    for path in kept:
+        data = np.memmap(path, np.uint8, "r+")
+        data[:: len(data) // 20] ^= 0xFF
+
+
 def test_command_killed_by_the_system_goes_on(folder: Path, finished: Path, tmp_path: Path) -> None:
-    """Its losses and its student are bit for bit those of the run that was not killed."""
+    """Its losses and its student are bit for bit those of the run that was not killed.
+
+    Also where the teacher's outputs were damaged in between.
+    """
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "autodistill.distill", *options(folder, out)],
@@ -107,6 +120,7 @@ def test_command_killed_by_the_system_goes_on(folder: Path, finished: Path, tmp_
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    damage(folder / "cache" / "teacher")
     assert main(options(folder, out)) == 0
     assert (out / "losses.jsonl").read_bytes() == (finished / "losses.jsonl").read_bytes()
     for name in ("model.safetensors", "2_Dense/model.safetensors"):
@@ -159,6 +173,10 @@ def test_command_help_teaches(capsys) -> None:
         ({"weight_decay": -1}, "--weight-decay must be at least 0; got -1"),
         ({"weight_decay": "nan"}, "--weight-decay must be at least 0; got nan"),
         ({"seed": 2**32}, "--seed must lie from 0"),
+        ({"cache_gib": -1}, "--cache-gib must be at least 0; got -1"),
+        ({"cache_gib": "nan"}, "--cache-gib must be at least 0; got nan"),
+        ({"soft_targets": 0}, "--soft-targets must be at least 1; got 0"),
+        ({"mask_copies": 0}, "--mask-copies must be at least 1; got 0"),
         ({"log_every": 0}, "--log-every must be at least 1"),
         ({"checkpoint_every": 0}, "--checkpoint-every must be at least 1"),
         ({"fitted_passages": 1}, "--fitted-passages must be at least 2"),
@@ -190,6 +208,10 @@ def test_command_needs_a_folder_and_leaves_others_alone(folder, finished, tmp_pa
     assert "is not empty and holds no run" in " ".join(capsys.readouterr().err.split())
     assert main(options(folder, finished, steps=13)) == 2
     assert "which differs in settings" in " ".join(capsys.readouterr().err.split())
+    assert main(options(folder, finished, teacher_cache="off")) == 2
+    shown = capsys.readouterr()
+    assert "which differs in teacher_outputs" in " ".join(shown.err.split())
+    assert "embedding: the teacher runs at every step" in " ".join(shown.out.split())
 
 
 @pytest.mark.parametrize(

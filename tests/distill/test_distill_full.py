@@ -13,10 +13,17 @@ from scipy.special import log_softmax, softmax
 
 from autodistill.distill.beginning import Material, beginning
 from autodistill.distill.checkpoints import Checkpoints, Place
-from autodistill.distill.full import FullDistillation, FullSettings, position_weights
+from autodistill.distill.full import (
+    FullDistillation,
+    FullSettings,
+    make_batches,
+    position_weights,
+)
 from autodistill.distill.judge import HeldOut
+from autodistill.distill.recipe import plan
 from autodistill.distill.recipes import RECIPES
 from autodistill.distill.start import word_start
+from autodistill.distill.targets import CacheSettings, make_targets
 from autodistill.distill.teacher_outputs import TeacherOutputs, embed_passages, teacher_outputs
 from autodistill.distill.throughput import layer_flops, matrix_product_flops_per_s, step_flops
 from autodistill.distill.trainer import TrainSettings
@@ -62,10 +69,14 @@ def make(make_tiny_teacher, passages, tmp_path_factory) -> Callable[..., FullDis
             material=Material(train, outputs, words),
         )
 
-    def make(name: str, *, steps: int = 24, **changes) -> FullDistillation:
+    def make(
+        name: str, *, steps: int = 24, kept: CacheSettings | None = None, **changes
+    ) -> FullDistillation:
         kind, config = CASES[name]
         parts = made(kind)
         settings = FullSettings(steps, **{"train": TRAIN, **changes})
+        batches = make_batches(parts.teacher, parts.source, settings)
+        planned = plan(RECIPES[name], parts.teacher, config, steps=steps)
         return FullDistillation(
             RECIPES[name],
             parts.teacher,
@@ -74,6 +85,7 @@ def make(make_tiny_teacher, passages, tmp_path_factory) -> Callable[..., FullDis
             held_out=parts.held_out,
             material=parts.material,
             settings=settings,
+            targets=make_targets(parts.teacher, planned, batches, kept),
         )
 
     return make
@@ -119,6 +131,22 @@ def test_full_every_recipe_lowers_its_losses(name, make, whole) -> None:
         if "key.bias" not in name and "token_type" not in name:
             assert (value != initial[name]).any(), name
     assert result.tokens_per_s > 0 and result.flops > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_full_kept_outputs_give_the_losses_of_a_teacher_that_runs(
+    name, make, whole, tmp_path
+) -> None:
+    """With all classes kept; half precision is 5e-4 of a state, and steps add to it."""
+    kept = CacheSettings(tmp_path / "cache", classes=60)
+    distillation = make(name, kept=kept)
+    assert distillation.targets.all_kept and distillation.constants() == {}
+    result = distillation.run(tmp_path / "run")
+    assert result.teacher_s > 0
+    for ours, theirs in zip(result.records, whole(name).records, strict=True):
+        assert ours.pop("phase") == theirs["phase"]
+        assert ours == pytest.approx({n: theirs[n] for n in ours}, rel=5e-3), ours["step"]
 
 
 def test_full_students_of_embedding_teachers_end_with_a_fitted_output(make, whole) -> None:
@@ -176,7 +204,7 @@ def test_full_the_loss_is_the_papers_sum(make) -> None:
         distillation.material,
         seed=0,
     )
-    batch = distillation.batch_at(3)
+    batch = distillation.targets.batch_at(3)
     found = values_of(distillation, one)(initial, batch)
     factors = {term.name: factor for factor, term in one.stage.terms}
     teacher = distillation.teacher
@@ -220,7 +248,7 @@ def test_full_padding_changes_no_loss(make) -> None:
         distillation.material,
         seed=0,
     )
-    batch = distillation.batch_at(0)
+    batch = distillation.targets.batch_at(0)
     polluted = batch | {"ids": np.where(batch["mask"] > 0, batch["ids"], 7)}
     assert (polluted["ids"] != batch["ids"]).any()
     for one in distillation.planned:
@@ -233,10 +261,11 @@ def test_full_padding_changes_no_loss(make) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("cached", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_full_every_term_has_a_value_per_position(name, make) -> None:
-    """And reads no parameter that is missing; from shapes alone, nothing is compiled."""
-    distillation = make(name)
+def test_full_every_term_has_a_value_per_position(name, cached, make, tmp_path) -> None:
+    """And reads nothing that is missing; from shapes alone, nothing is compiled."""
+    distillation = make(name, kept=CacheSettings(tmp_path) if cached else None)
     initial = beginning(
         distillation.recipe,
         distillation.planned,
@@ -245,9 +274,9 @@ def test_full_every_term_has_a_value_per_position(name, make) -> None:
         distillation.material,
         seed=0,
     )
-    batch = distillation.batch_at(0)
-    shapes = {kind: w.shape for kind, w in position_weights(batch).items()}
-    for one in distillation.planned:
+    for one, phase in zip(distillation.planned, distillation.targets.phases, strict=True):
+        batch = distillation.targets.batch_at(phase.begin)
+        shapes = {kind: w.shape for kind, w in position_weights(batch).items()}
         loss = distillation.loss(one)
 
         def values(params, constants, batch, loss=loss):
@@ -305,6 +334,10 @@ def test_full_operations_are_those_that_are_counted_by_hand(make) -> None:
     # Two layers forwards and twice backwards, and the teacher's two.
     expected = 8 * length * (6 * by_hand + 2 * teacher)
     assert step_flops(general, *args, batch=8, length=length) == expected
+    # The teacher's outputs are on disk.
+    assert step_flops(general, *args, batch=8, length=length, teacher_runs=False) == (
+        expected - 8 * length * 2 * teacher
+    )
     # Backwards through the last alone.
     expected = 8 * length * (4 * by_hand + 2 * teacher)
     assert step_flops(output, *args, batch=8, length=length) == expected

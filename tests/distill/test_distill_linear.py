@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from autodistill.distill.linear import fit_ridge, mean_word_embedding
+from autodistill.distill.linear import fit_ridge, fit_ridge_by_left_out, mean_word_embedding
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 1e-2, 3.0])
@@ -67,3 +67,28 @@ def test_word_means_are_those_of_a_loop():
     found = mean_word_embedding(table, ids, mask)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)  # float32 sums of nine
+
+
+@pytest.mark.parametrize("noise", [0.01, 1.0, 30.0])
+def test_penalty_is_the_one_that_predicts_left_out_rows_best(noise):
+    """Against fitting again without each row; noise moves the choice across the range."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(24, 6)) + 3
+    y = x @ rng.normal(size=(6, 2)) + noise * rng.normal(size=(24, 2))
+    penalties = (1e-3, 1e-1, 1.0, 10.0)
+    alphas = [p * 24 * x.var(axis=0).mean() for p in penalties]
+
+    def left_out_error(alpha: float) -> float:
+        errors = []
+        for i in range(24):
+            rest = np.arange(24) != i
+            # the mean is taken with the row left in, as its leverage allows for
+            model = Ridge(alpha=alpha).fit(x[rest], y[rest])
+            errors.append(((model.predict(x[i : i + 1]) - y[i]) ** 2).sum())
+        return float(np.sum(errors))
+
+    best = int(np.argmin([left_out_error(alpha) for alpha in alphas]))
+    chosen = fit_ridge_by_left_out(x, y, penalties=penalties)
+    expected = fit_ridge(x, y, penalty=penalties[best])
+    np.testing.assert_allclose(chosen.kernel, expected.kernel, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(chosen.bias, expected.bias, rtol=1e-5, atol=1e-5)

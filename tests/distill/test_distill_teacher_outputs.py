@@ -1,8 +1,6 @@
-"""The teacher's outputs: what they are, and a cache that survives whatever happens to it."""
+"""The teacher's outputs: what they are; how they are kept is in ``test_distill_kept.py``."""
 
-import json
 import resource
-import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -10,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autodistill.distill import teacher_outputs as module
 from autodistill.distill.start import random_weights
 from autodistill.distill.teacher_outputs import embed_passages, masked_correct, teacher_outputs
 from autodistill.errors import TeacherError
@@ -131,7 +130,8 @@ def test_states_beyond_half_precision_are_brought_to_its_ends(masked_lm, read, t
     weights = dict(masked_lm.weights)
     name = "encoder.layer.1.output.LayerNorm.weight"
     weights[name] = weights[name] * 1e7
-    loud = replace(masked_lm, encoder=build_encoder(masked_lm.config, weights), fingerprint="loud")
+    encoder = build_encoder(masked_lm.config, weights)
+    loud = replace(masked_lm, weights=weights, encoder=encoder, fingerprint="loud")
     states = np.asarray(teacher_outputs(loud, read, cache_dir=tmp_path).states)
     hidden = hidden_states(loud, read)
     assert np.abs(hidden).max() > 1e6
@@ -152,110 +152,6 @@ def test_the_teachers_own_guesses_are_counted(masked_lm, passages):
             expected[i] += used * (scores[i, place].argmax() == label)
     assert expected.sum() > 0
     np.testing.assert_array_equal(masked_correct(masked_lm, read), expected)
-
-
-# -- the cache ---------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def whole_cache(teacher, read, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    outputs = teacher_outputs(teacher, read, cache_dir=folder)
-    return folder, np.array(outputs.states), np.array(outputs.passages)
-
-
-@pytest.fixture
-def cache(whole_cache, tmp_path):
-    """A whole cache to damage: its folder, and the outputs as arrays of their own."""
-    original, states, embeddings = whole_cache
-    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
-    (folder,) = tmp_path.iterdir()
-    return folder, states, embeddings
-
-
-def mark(folder, state, passage):
-    """Overwrite all rows with numbers that no teacher gives."""
-    for name, dtype, value in (
-        ("states.f16", np.float16, state), ("passages.f32", np.float32, passage)
-    ):  # fmt: skip
-        np.memmap(folder / name, dtype, "r+")[:] = value
-
-
-def test_a_whole_cache_is_read_and_the_teacher_left_alone(teacher, read, tmp_path, cache):
-    folder, states, embeddings = cache
-    again = teacher_outputs(teacher, read, cache_dir=tmp_path)
-    np.testing.assert_array_equal(again.states, states)
-    np.testing.assert_array_equal(again.passages, embeddings)
-    mark(folder, 7.0, 8.0)
-    kept = teacher_outputs(teacher, read, cache_dir=tmp_path)
-    assert (np.asarray(kept.states) == 7.0).all()
-    assert (np.asarray(kept.passages) == 8.0).all()
-
-
-@pytest.mark.parametrize("done", [0, 30, 64, 99])
-def test_a_part_of_a_cache_is_finished(teacher, read, tmp_path, cache, done):
-    folder, states, embeddings = cache
-    mark(folder, 7.0, 8.0)
-    (folder / "done.json").write_text(json.dumps({"rows": done, "format": 1}))
-    steps = []
-    outputs = teacher_outputs(
-        teacher, read, cache_dir=tmp_path, progress=lambda *step: steps.append(step)
-    )
-    assert (outputs.states[:done] == 7.0).all()  # not computed again
-    assert (outputs.passages[:done] == 8.0).all()
-    # The same rows in a block of other rows: equal up to the order of float32 sums.
-    np.testing.assert_allclose(outputs.states[done:], states[done:], rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(outputs.passages[done:], embeddings[done:], atol=2e-6)
-    assert steps[-1] == (COUNT, COUNT)
-    assert [step[0] for step in steps] == [*range(done + 64, COUNT, 64), COUNT]
-    assert json.loads((folder / "done.json").read_text())["rows"] == COUNT
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"", b"{", b"[]", b'{"format": 1}', b'{"rows": "many"}', b'{"rows": null}',
-        b'{"rows": -1}', b'{"rows": 101}', b'{"rows": 1e999}', b"\xff\xfe",
-    ],
-)  # fmt: skip
-def test_a_damaged_count_means_nothing_is_done(teacher, read, tmp_path, cache, content):
-    folder, states, _ = cache
-    mark(folder, 7.0, 8.0)
-    (folder / "done.json").write_bytes(content)
-    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
-    np.testing.assert_array_equal(outputs.states, states)
-
-
-@pytest.mark.parametrize("name", ["states.f16", "passages.f32"])
-@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "empty"])
-def test_a_damaged_file_is_computed_anew(teacher, read, tmp_path, cache, name, damage):
-    folder, states, embeddings = cache
-    mark(folder, 7.0, 8.0)
-    path = folder / name
-    whole = path.read_bytes()
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes({"cut": whole[:-10], "longer": whole + b"x", "empty": b""}[damage])
-    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
-    np.testing.assert_array_equal(outputs.states, states)
-    np.testing.assert_array_equal(outputs.passages, embeddings)
-
-
-def test_another_teacher_or_text_has_another_folder(teacher, read, passages, tmp_path):
-    seen = set()
-    shorter = replace(read, attention_mask=read.attention_mask.copy())
-    shorter.attention_mask[0, 3:] = 0  # the same tokens, fewer of them real
-    for model, text in (
-        (teacher, read),
-        (replace(teacher, fingerprint="other"), read),
-        (teacher, passages(COUNT, seed=9)),
-        (teacher, shorter),
-    ):
-        teacher_outputs(model, text, cache_dir=tmp_path)
-        folders = {path.name for path in tmp_path.iterdir()}
-        assert len(folders - seen) == 1
-        seen = folders
 
 
 # -- a disk that refuses -----------------------------------------------------
@@ -285,3 +181,22 @@ def test_a_folder_that_cannot_be_made_is_explained(teacher, read, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TeacherError, match="cannot be kept in"):
         teacher_outputs(teacher, read, cache_dir=tmp_path / "file")
+
+
+def test_outputs_that_nothing_uses_make_room(teacher, passages, tmp_path, monkeypatch):
+    """Those in use stay, though the limit is exceeded: a search cannot go on without its own."""
+    monkeypatch.setattr(module, "fill", lambda *_, **__: None)
+
+    def folders():
+        return {path.name for path in tmp_path.iterdir() if path.is_dir()}
+
+    def made(seed):
+        before = folders()
+        outputs = teacher_outputs(teacher, passages(10, seed=seed), cache_dir=tmp_path, limit=1)
+        return outputs, folders() - before
+
+    (first, ours), (_second, theirs) = made(1), made(2)
+    assert len(ours) == len(theirs) == 2 and folders() == ours | theirs
+    first.kept.close()
+    _third, others = made(3)
+    assert folders() == theirs | others

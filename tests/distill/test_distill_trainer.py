@@ -15,8 +15,9 @@ import pytest
 
 from autodistill.distill.checkpoints import Checkpoints, Place
 from autodistill.distill.optimiser import make_optimiser
+from autodistill.distill.phase import Phase
 from autodistill.distill.train_step import Part
-from autodistill.distill.trainer import Phase, Trainer, TrainSettings
+from autodistill.distill.trainer import Trainer, TrainSettings
 from autodistill.errors import ArgumentError, TrainingError
 
 ROWS, LENGTH, WIDTH = 8, 3, 4

@@ -49,21 +49,22 @@ def test_materials_train_on_no_held_out_document(tiny, display, head: bool) -> N
 
 def test_materials_the_teacher_reads_the_text_once(tiny, display, monkeypatch) -> None:
     _, first = make(tiny, display)
-    from autodistill.distill import teacher_outputs
+    from autodistill.distill import kept, teacher_outputs
 
-    real = teacher_outputs._forward
+    real = kept.teacher_program
     calls = []
 
-    def counted(teacher):
-        run = real(teacher)
+    def counted(teacher, quantities):
+        run = real(teacher, quantities)
 
-        def call(ids, mask):
-            calls.append(len(ids))
-            return run(ids, mask)
+        def call(batch):
+            calls.append(len(batch["ids"]))
+            return run(batch)
 
         return call
 
-    monkeypatch.setattr(teacher_outputs, "_forward", counted)
+    for module in (kept, teacher_outputs):
+        monkeypatch.setattr(module, "teacher_program", counted)
     _, second = make(tiny, display)
     held = len(second.distiller.held_out.passages)
     assert len(calls) == -(-held // 64)  # held-out passages alone

@@ -1,0 +1,268 @@
+"""A folder of cached rows, bounded in size, that processes share and that may be damaged.
+
+An entry is a file of equal rows, under a name that says all that decides them. Each
+row has a checksum over its bytes, its number and the entry's name. So a row that is
+half written, damaged or another entry's is one that is not there, and a process that
+is killed leaves an entry from which the next goes on.
+
+The folder's lock is held while entries are opened, made and evicted: moments. An
+entry's ``in_use`` is locked, shared, as long as a process has the entry open; what is
+evicted, the least recently opened first, is never in use. ``writing`` is locked by
+the one process that fills the entry. Locks are the system's, and end with a process.
+
+All sizes are in bytes.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+GIB = 2**30
+LIMIT = 20 * GIB  # of the folder, if not given
+SPARE = GIB  # left free on the disk for others
+
+
+class CacheFullError(Exception):
+    """Entries cannot be kept; the message is the reason, for people."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What an entry is.
+
+    Attributes:
+        name: Of its folder; says all that decides the rows.
+        rows: How many.
+        dtype: Of a row.
+        about: For people who look into the folder.
+    """
+
+    name: str
+    rows: int
+    dtype: np.dtype
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def size(self) -> int:
+        """Rows and checksums."""
+        return self.rows * (self.dtype.itemsize + 4)
+
+
+class Entry:
+    """An open entry: it is not evicted before it is closed, or the process ends.
+
+    Attributes:
+        layout: What it is.
+        rows: (rows,) of the layout's dtype, memory-mapped, read only.
+    """
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        """Open what ``CacheFolder.reserve`` has made."""
+        self.layout = layout
+        self._in_use = _locked_file(folder / "in_use", fcntl.LOCK_SH)
+        self._writing = (folder / "writing").open("ab")
+        self._rows_file = (folder / "rows").open("r+b", buffering=0)
+        self._checks_file = (folder / "checks").open("r+b", buffering=0)
+        self.rows: np.ndarray = np.memmap(
+            self._rows_file, dtype=layout.dtype, mode="r", shape=(layout.rows,)
+        )
+        self._name = zlib.crc32(layout.name.encode())
+        os.utime(folder / "in_use")
+
+    def sound(self) -> np.ndarray:  # (rows,) bool
+        """Which rows are there, whole; reads all of them."""
+        kept = np.frombuffer(os.pread(self._checks_file.fileno(), 4 * self.layout.rows, 0), "<u4")
+        size = (self.layout.rows, self.layout.dtype.itemsize)
+        raw = np.memmap(self._rows_file, dtype=np.uint8, mode="r", shape=size)
+        found = (self._check(i, row) for i, row in enumerate(raw))
+        return np.fromiter(found, "<u4", self.layout.rows) == kept
+
+    def write(self, row: int, values: np.ndarray) -> None:
+        """Put one row, of the layout's dtype, in its place.
+
+        Raises:
+            OSError: The disk refuses.
+        """
+        data = values.tobytes()
+        _write_at(self._rows_file, data, row * len(data))
+        check = np.array(self._check(row, data), "<u4")
+        _write_at(self._checks_file, check.tobytes(), 4 * row)
+
+    @contextmanager
+    def writing(self, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Be the one that writes; ``on_wait`` is called if another process does."""
+        try:
+            fcntl.flock(self._writing, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(self._writing, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._writing, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let it be evicted; ``rows`` can still be read."""
+        for file in (self._in_use, self._writing, self._rows_file, self._checks_file):
+            file.close()
+
+    def _check(self, row: int, data: Any) -> int:
+        """Never 0, which is what a fresh file holds."""
+        return zlib.crc32(data, zlib.crc32(row.to_bytes(8, "little"), self._name)) or 1
+
+
+class CacheFolder:
+    """The folder.
+
+    Args:
+        path: Made when it is needed. What else lies in it is left alone.
+        limit: Of all entries together, when one is made.
+    """
+
+    def __init__(self, path: Path, limit: int = LIMIT) -> None:
+        self.path, self.limit = Path(path), limit
+
+    def reserve(self, layouts: Sequence[Layout], *, required: bool = False) -> list[Entry]:
+        """Open these entries, making room for those that are not there.
+
+        All or none: where they do not fit, nothing is evicted.
+
+        Args:
+            layouts: Of different names.
+            required: Go beyond the limit where evicting does not suffice.
+
+        Raises:
+            CacheFullError: They exceed the limit less what is in use, or the disk is
+                short or refuses.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with _locked_file(self.path / ".lock", fcntl.LOCK_EX):
+                return self._reserved(layouts, required)
+        except OSError as error:
+            raise CacheFullError(error.strerror or str(error)) from error
+
+    def _reserved(self, layouts: Sequence[Layout], required: bool) -> list[Entry]:
+        there = [one for one in layouts if _is_there(self.path / one.name, one)]
+        missing = [one for one in layouts if one not in there]
+        entries = [Entry(self.path / one.name, one) for one in there]
+        try:
+            for one in missing:  # of a wrong size
+                shutil.rmtree(self.path / one.name, ignore_errors=True)
+            self._make_room(sum(one.size for one in missing), required)
+            for one in missing:
+                _allocate(self.path / one.name, one)
+        except (CacheFullError, OSError):
+            for entry in entries:
+                entry.close()
+            for one in missing:
+                shutil.rmtree(self.path / one.name, ignore_errors=True)
+            raise
+        opened = {entry.layout.name: entry for entry in entries}
+        return [opened.get(one.name) or Entry(self.path / one.name, one) for one in layouts]
+
+    def _make_room(self, needed: int, required: bool) -> None:
+        """Evict until ``needed`` more fit; nothing, where they would not even then."""
+        if not needed:
+            return
+        sizes = {folder: _size(folder) for folder in self._entries()}
+        over_limit = sum(sizes.values()) + needed - self.limit
+        over_disk = needed + SPARE - shutil.disk_usage(self.path).free
+        freed, wanted = 0, max(over_limit, over_disk)
+        locks: dict[Path, IO[bytes]] = {}
+        try:
+            for folder in sorted(sizes, key=_last_opened):
+                if freed >= wanted:
+                    break
+                try:
+                    locks[folder] = _locked_file(folder / "in_use", fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                freed += sizes[folder]
+            if freed < (over_disk if required else wanted):
+                raise CacheFullError(self._reason(over_limit > over_disk and not required, needed))
+            for folder in locks:
+                shutil.rmtree(folder)
+        finally:
+            for lock in locks.values():
+                lock.close()
+
+    def _reason(self, limit: bool, needed: int) -> str:
+        if limit:
+            others = "" if needed > self.limit else ", and other runs use much of it now"
+            return f"the cache may hold {gib(self.limit)}{others}"
+        free = shutil.disk_usage(self.path).free
+        return f"the disk has {gib(free)} free, of which {gib(SPARE)} are left to others"
+
+    def _entries(self) -> list[Path]:
+        return [marker.parent for marker in self.path.glob("*/about.json")]
+
+
+def gib(size: int) -> str:
+    """A size for people.
+
+    Example:
+        >>> gib(3 * 2**29), gib(5 * 2**20)
+        ('1.5 GiB', '5 MiB')
+    """
+    return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / 2**20:,.0f} MiB"
+
+
+def _is_there(folder: Path, layout: Layout) -> bool:
+    sizes = {"rows": layout.rows * layout.dtype.itemsize, "checks": 4 * layout.rows}
+    marked = (folder / "about.json").exists()
+    try:
+        return marked and all((folder / n).stat().st_size == size for n, size in sizes.items())
+    except OSError:
+        return False
+
+
+def _allocate(folder: Path, layout: Layout) -> None:
+    """Files of an entry, all zeros, their blocks reserved on the disk where it can do so."""
+    folder.mkdir()
+    (folder / "about.json").write_text(json.dumps(dict(layout.about), indent=2) + "\n")
+    (folder / "in_use").touch()
+    for name, size in (("checks", 4), ("rows", layout.dtype.itemsize)):
+        with (folder / name).open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, layout.rows * size)
+            else:
+                file.truncate(layout.rows * size)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+
+
+def _last_opened(folder: Path) -> float:
+    try:
+        return (folder / "in_use").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _locked_file(path: Path, how: int) -> IO[bytes]:
+    """An open file with a lock, which ends when the file is closed."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, how)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _write_at(file: IO[bytes], data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file.fileno(), view, offset)
+        view, offset = view[written:], offset + written
