@@ -18,7 +18,15 @@ import numpy as np
 
 from autodistill.errors import InfeasibleError, SearchError
 from autodistill.search.acquisition import nondominated
-from autodistill.search.arguments import check_whole
+from autodistill.search.arguments import (
+    check_function,
+    check_functions,
+    check_known,
+    check_mapping,
+    check_space,
+    check_whole,
+    listed,
+)
 from autodistill.search.ascent import spread
 from autodistill.search.described import Described, Describer, Features
 from autodistill.search.feasibility import Constraints, Quantity, SuccessModel
@@ -88,12 +96,16 @@ class BayesianSearch:
         prior: Sequence[Study] = (),
         n_initial: int = 4,
     ) -> None:
+        check_space(space)
         check_whole("n_objectives", n_objectives, least=1)
         check_whole("seed", seed, least=0)
         check_whole("n_initial", n_initial, least=2)
+        check_function("features", features)
+        check_known(known, n_objectives)
+        check_functions("quantities", quantities)
+        check_mapping("constraints", constraints)
+        check_function("excess", excess)
         self.space, self.n_objectives, self.seed = space, n_objectives, seed
-        if wrong := [column for column in known or {} if not 0 <= column < n_objectives]:
-            raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
         self.known = {column: KnownObjective(of, column) for column, of in (known or {}).items()}
         self.excess, self.n_initial = excess, n_initial
         self._remembered_excess = Remembered(self._checked_excess)
@@ -109,7 +121,7 @@ class BayesianSearch:
                 views=views_of,
                 seed=seed,
             )
-            for study in prior
+            for study in listed("prior", prior)
         ]
 
     @property

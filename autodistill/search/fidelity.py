@@ -29,7 +29,13 @@ import numpy as np
 
 from autodistill.errors import SearchError
 from autodistill.search.acquisition import nondominated
-from autodistill.search.arguments import check_whole
+from autodistill.search.arguments import (
+    check_function,
+    check_known,
+    check_space,
+    check_whole,
+    listed,
+)
 from autodistill.search.ascent import spread
 from autodistill.search.described import Describer, Features
 from autodistill.search.feasibility import Constraints, SuccessModel
@@ -97,11 +103,12 @@ class FidelitySearch:
             raise SearchError(f"fidelities must be positive numbers; got {fidelities!r}")
         if sorted(set(levels)) != levels:
             raise SearchError(f"fidelities must ascend; got {list(fidelities)}")
+        check_space(space)
         check_whole("n_objectives", n_objectives, least=1)
         check_whole("seed", seed, least=0)
         check_whole("n_initial", n_initial, least=2)
-        if wrong := [column for column in known or {} if not 0 <= column < n_objectives]:
-            raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
+        check_function("features", features)
+        check_known(known, n_objectives)
         self.space, self.fidelities, self.n_objectives = space, tuple(levels), n_objectives
         self.seed, self.n_initial = seed, n_initial
         self.known = {column: KnownObjective(of, column) for column, of in (known or {}).items()}
@@ -119,10 +126,11 @@ class FidelitySearch:
             SearchError: Wrong shape, an infinite value, an unknown fidelity, an
                 architecture outside the space, or a run that was told before.
         """
-        rows = numbers(values, (len(runs), self.n_objectives))
-        new = dict(zip(self._checked(runs), rows, strict=True))
-        if len(new) < len(runs) or (again := [run for run in new if run in self._told]):
-            raise SearchError(f"told twice: {again[0] if len(new) == len(runs) else runs}")
+        given = self._checked(runs)
+        rows = numbers(values, (len(given), self.n_objectives))
+        new = dict(zip(given, rows, strict=True))
+        if len(new) < len(given) or (again := [run for run in new if run in self._told]):
+            raise SearchError(f"told twice: {again[0] if len(new) == len(given) else given}")
         self._told.update(new)
 
     def ask(self, n: int = 1, pending: Sequence[Run] = ()) -> list[Run]:
@@ -255,6 +263,7 @@ class FidelitySearch:
         return {run.architecture for run, row in self._told.items() if np.isnan(row).any()}
 
     def _checked(self, runs: Sequence[Run]) -> list[Run]:
+        runs = listed("runs", runs)
         if strangers := [run for run in runs if not isinstance(run, Run)]:
             raise SearchError(f"expected a Run, as asked for; got {strangers[0]!r}")
         architectures = members(self.space, [run.architecture for run in runs])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from autodistill.errors import SearchError, SpaceError
+from autodistill.search.arguments import listed
 from autodistill.space import Architecture, SearchSpace, Value
 
 LARGEST = 1e100  # size of a value, and of its standard error
@@ -61,6 +62,7 @@ class Observations:
         repeats: bool,
     ) -> None:
         """See ``BayesianSearch.tell``; on an error nothing is kept."""
+        architectures = listed("architectures", architectures)
         shape = (len(architectures), self.n_objectives)
         rows = numbers(values, shape)
         noise = _noise(noise_std, rows)
@@ -122,7 +124,7 @@ def members(space: SearchSpace, architectures: Sequence[Mapping[str, Value]]) ->
         SearchError: One is not.
     """
     found = []
-    for given in architectures:
+    for given in listed("architectures", architectures):
         try:
             found.append(Architecture(given))
         except (SpaceError, TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from autodistill.errors import SearchError
+from autodistill.search.arguments import listed
 from autodistill.search.described import Described, Describer
 from autodistill.search.models import Shift, View
 from autodistill.search.observations import Observations
@@ -48,8 +49,12 @@ def study_predictions(
             or fewer than three that succeeded.
     """
     told = Observations(space, n_objectives)
+    if len(pair := listed("an earlier study", study)) != 2:
+        raise SearchError(
+            f"an earlier study is its architectures and their values, two items; got {len(pair)}"
+        )
     try:
-        told.add(*study, noise_std=None, repeats=True)
+        told.add(*pair, noise_std=None, repeats=True)
     except SearchError as error:
         raise SearchError(f"an earlier study cannot serve as a prior: {error}") from error
     summary = told.summary()

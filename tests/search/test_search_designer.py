@@ -261,11 +261,35 @@ def test_the_history_cannot_be_changed_from_outside():
         ({"n_objectives": "2"}, "n_objectives must be a whole number; got '2'"),
         ({"known": {2: evaluate}}, r"known objectives \[2\] are not columns 0..1"),
         ({"known": {-1: evaluate}}, r"known objectives \[-1\] are not columns 0..1"),
+        ({"known": {"loss": evaluate}}, r"known objectives \['loss'\] are not columns 0..1"),
+        ({"known": {0: 1.5}}, r"known\[0\] must be a function of architectures; got 1.5"),
+        ({"known": evaluate}, "known must be a mapping; got <function"),
+        ({"quantities": {"size": 3}}, r"quantities\['size'\] must be a function of architectures"),
+        ({"quantities": [evaluate]}, r"quantities must be a mapping; got \[<function"),
+        ({"constraints": 3.0}, "constraints must be a mapping; got 3.0"),
+        ({"features": 3}, "features must be a function of architectures; got 3"),
+        ({"excess": "big"}, "excess must be a function of architectures; got 'big'"),
+        ({"prior": 3}, "prior must be a list; got 3"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(SearchError, match=message):
         BayesianSearch(SPACE, **arguments)
+
+
+@pytest.mark.parametrize("space", ["mobilebert", None, {"depth": [1, 2]}])
+def test_what_is_no_space(space):
+    with pytest.raises(SearchError, match="space must be a SearchSpace; got"):
+        BayesianSearch(space)
+
+
+@pytest.mark.parametrize("architectures", [None, 3, "all", MEMBER])
+def test_what_is_no_list_of_architectures(architectures):
+    search = BayesianSearch(SPACE, seed=0)
+    with pytest.raises(SearchError, match="architectures must be a list; got"):
+        search.tell(architectures, [[1.0, 2.0]])
+    with pytest.raises(SearchError, match="architectures must be a list; got"):
+        search.ask(pending=architectures)
 
 
 def test_asking_for_nothing_or_with_strangers_pending():

@@ -150,6 +150,7 @@ MEMBER = Architecture(a=1, b=1, c=1, d=1)
         ([Run(MEMBER, 1)], [[np.inf, 1.0]], "must be finite, or NaN for a failure"),
         ([Run(MEMBER, 1)] * 2, [[1.0, 2.0]] * 2, "told twice"),
         ([MEMBER], [[1.0, 2.0]], "expected a Run, as asked for"),
+        (None, [[1.0, 2.0]], "runs must be a list; got None"),
     ],
 )
 def test_what_cannot_be_used_is_refused(runs, values, message):
@@ -173,6 +174,8 @@ def test_what_cannot_be_used_is_refused(runs, values, message):
         ({"fidelities": [1], "seed": 0.5}, "seed must be a whole number; got 0.5"),
         ({"fidelities": [1, 1]}, "fidelities must ascend"),
         ({"fidelities": [1], "n_initial": 1}, "n_initial must be at least 2"),
+        ({"fidelities": [1], "features": 3}, "features must be a function of architectures"),
+        ({"fidelities": [1], "known": {0: 3}}, "known[0] must be a function of architectures"),
         ({"fidelities": [1], "known": {2: None}}, "known objectives [2] are not columns 0..1"),
     ],
 )

@@ -87,6 +87,8 @@ def test_proposals_are_a_function_of_the_prior_too(quick):
         (([{"a": 1}], [[1.0, 2.0]]), "outside the space"),
         ((EVERYTHING[:3], np.ones((3, 1))), "must have shape (3, 2)"),
         ((EVERYTHING[:3], [[np.inf, 1.0]] * 3), "finite, or NaN for a failure"),
+        ((EVERYTHING[:3],), "its architectures and their values, two items; got 1"),
+        (None, "an earlier study must be a list; got None"),
         ((EVERYTHING[:3], [[1.0, 1.0]] * 2 + [[np.nan, 1.0]]), "at least 3 evaluations"),
     ],
 )
