@@ -8,6 +8,7 @@ devices are known, which rows may be measured and which are asked.
 import copy
 import json
 import platform
+import re
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from predictors import GPPredictor, TransferPredictor, XGBPredictor, metrics
 from predictors.source_model import fit_source
 
 SEEDS = range(10)
+NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")  # lists of them, which are for machines: one line each
 POOL_ROWS = 1000  # drawn anew for each seed; suggestions are made among these
 
 
@@ -142,7 +144,8 @@ def write(path: Path, command: str, record: dict[str, Any]) -> None:
         },
     }
     rounded = json.loads(json.dumps({**header, **record}), parse_float=lambda x: round(float(x), 5))
-    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    text = NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(rounded, indent=1))
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def show(name: str, result: dict[str, Any], figure: str) -> None:
