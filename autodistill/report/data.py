@@ -25,7 +25,8 @@ class ReportRow:
     state: str  # a CandidateState's value: "complete", "failed", "infeasible", ...
     parameters: int | None = None
     predicted_latency_ms: float | None = None  # before it was measured
-    latency_ms: float | None = None
+    first_latency_ms: float | None = None  # when it was proposed, before it was distilled
+    latency_ms: float | None = None  # in the end, side by side with the others
     latency_iqr_ms: float | None = None
     quality: float | None = None
     quality_se: float | None = None

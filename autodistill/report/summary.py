@@ -1,8 +1,12 @@
 """What a search found, in sentences."""
 
+from statistics import median
+
 from autodistill.report.compare import Margin, above_reference, beat_baseline, mean_relative_error
 from autodistill.report.data import CANDIDATE, ReportData, ReportRow
 from autodistill.report.words import latency_note, percent, plural, share
+
+NOTABLE_CHANGE = 1.05  # of the device's speed while a search ran
 
 
 def sentences(data: ReportData) -> list[str]:
@@ -108,10 +112,32 @@ def _predictions(data: ReportData) -> list[str]:
     if error is None:
         return []
     against = "what was then measured" if data.timed else "the compiler's estimate"
-    return [
+    text = (
         f"Predicted latency differs from {against} by {percent(error)} on average "
-        f"({plural(len(pairs), 'architecture')})."
+        f"({plural(len(pairs), 'architecture')})"
+    )
+    return [f"{text}{_drift(data)}."]
+
+
+def _drift(data: ReportData) -> str:
+    """By how much the device itself changed while the search ran, if that matters."""
+    rows = [row for row in data.rows if row.complete and row.first_latency_ms and row.latency_ms]
+    if not rows or not data.timed:
+        return ""
+    change = median(row.latency_ms / row.first_latency_ms for row in rows)  # type: ignore[operator]
+    pairs = [
+        (row.predicted_latency_ms, row.first_latency_ms)
+        for row in rows
+        if row.predicted_latency_ms is not None and row.first_latency_ms
     ]
+    error = mean_relative_error(pairs)
+    if max(change, 1 / change) < NOTABLE_CHANGE or error is None:
+        return ""
+    was, times = ("slower", change) if change > 1 else ("faster", 1 / change)
+    return (
+        f"; from what was measured when they were proposed, by {percent(error)}: in the end the "
+        f"device was {times:.2f} times {was} (median)"
+    )
 
 
 def _gain(margin: Margin, name: str) -> str:

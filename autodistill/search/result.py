@@ -139,7 +139,9 @@ def make_report(
         **asdict(settings.workload),
         steps=settings.flash.steps,
         seed=settings.seed,
-        rows=rows_from_candidates(study.candidates(), excluded=over),
+        rows=rows_from_candidates(
+            study.candidates(), excluded=over, first_latency_ms=_first_latencies(settings)
+        ),
         teacher=TeacherRow(
             teacher.parameters,
             study.get_value("teacher_latency_ms"),
@@ -166,6 +168,17 @@ def _over_limits(study: Study, settings: SearchSettings) -> dict[int, str]:
         for candidate in study.candidates()
         if candidate.state is CandidateState.COMPLETE
         and (why := settings.limits.why_over(candidate.latency_ms, candidate.parameters))
+    }
+
+
+def _first_latencies(settings: SearchSettings) -> dict[str, float]:
+    """By architecture's id, as the table has them: measured before anything was distilled."""
+    path = settings.run_dir / "latency.csv"
+    rows = read_table(path).measured if path.exists() else []
+    return {
+        Architecture(row.architecture).id: row.latency_ms
+        for row in rows
+        if row.latency_ms is not None
     }
 
 

@@ -65,6 +65,23 @@ def test_report_sentences_say_the_margins(report: ReportData) -> None:
     assert "differs from what was then measured by 10.0% on average (4 architectures)" in text
 
 
+def test_report_tells_a_device_that_changed_from_a_wrong_prediction(
+    vary: Vary, report: ReportData
+) -> None:
+    # predicted 5.5, 6, 2.5 and 12.6; each took 1.25 times as long in the end as at first
+    rows = tuple(
+        replace(row, first_latency_ms=row.latency_ms / 1.25) if row.complete else row
+        for row in report.rows
+    )
+    told = " ".join(sentences(vary(rows=rows)))
+    # |errors| .375, .0625, .25 and .3125
+    assert "when they were proposed, by 25.0%: in the end the device was 1.25 times slower" in told
+    estimated = " ".join(sentences(vary(rows=rows, statistic="compiler_estimate")))
+    assert "proposed" not in estimated
+    steady = tuple(replace(row, first_latency_ms=row.latency_ms) for row in report.rows)
+    assert "proposed" not in " ".join(sentences(vary(rows=steady)))
+
+
 def test_report_says_when_nobody_wins(vary: Vary, report: ReportData) -> None:
     text = " ".join(sentences(vary(rows=(report.rows[0], report.rows[4]), reference=None)))
     assert "None of 1 student beats the baseline on both" in text
