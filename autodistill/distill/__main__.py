@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import getdoc
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 from rich.console import Console
@@ -58,6 +58,10 @@ class Arguments:
     recipe: str = "autodistill"
     """autodistill, embedding, mobilebert, distilbert, tinybert, minilm or nas-bert;
     --list-recipes says what each does."""
+    start: Literal["random", "words", "teacher-layers"] | None = None
+    """How weights begin: at random; as the teacher's word meanings in closed form; or as copies of
+    the teacher's layers, for a student that differs in depth alone. Default: as the recipe has
+    it."""
     steps: int = 10_000
     """Training steps over all stages of the recipe."""
     out: Path | None = None
@@ -146,9 +150,12 @@ def distil(arguments: Arguments, console: Console) -> None:
     """Resolve the arguments and run; cheap checks come before anything slow."""
     if arguments.out is None:
         raise ArgumentError("--out FOLDER is needed: where the run is kept, as runs/mine")
+    from autodistill.distill.recipe import Start
     from autodistill.distill.recipes import get_recipe
 
     recipe = get_recipe(arguments.recipe)
+    if arguments.start is not None:
+        recipe = replace(recipe, start=Start(arguments.start))
     # the rest loads here, after what can be refused without it
     from autodistill.corpus import passage_sources
     from autodistill.distill.beginning import make_material

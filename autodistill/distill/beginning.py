@@ -158,7 +158,7 @@ def _output_layers(
     assert outputs is not None and outputs.passages is not None, "of an embedding teacher"
     assert pooling is not None, "an embedding teacher pools"
     mask = material.passages.attention_mask
-    if recipe.start is not Start.WORDS:  # begin with the mean, whatever the states are
+    if recipe.start is Start.RANDOM:  # begin with the mean, whatever the states are
         rows = slice(0, ROWS_FOR_TOKEN_FIT)
         tokens = outputs.states[rows][mask[rows] > 0].astype(np.float32)
         return {
@@ -167,10 +167,12 @@ def _output_layers(
         }
     program = StudentProgram(config, pooling_mode=pooling.mode, normalize=pooling.normalize)
     params = program.parameters(weights, head=False)
-    passages = material.passages
+    passages, words_only = material.passages, recipe.start is Start.WORDS
     return {
-        "output": fit_output(program, params, passages, outputs.passages, words_only=True),
-        "token_output": fit_token_output(program, params, passages, outputs.states, mask),
+        "output": fit_output(program, params, passages, outputs.passages, words_only=words_only),
+        "token_output": fit_token_output(
+            program, params, passages, outputs.states, mask, words_only=words_only
+        ),
     }
 
 

@@ -63,12 +63,24 @@ def fit_token_output(
     passages: PassageSet,
     states: np.ndarray,  # (n, L, e)
     regressed: np.ndarray,  # (rows, L), where states count
+    *,
+    words_only: bool = True,
 ) -> Layer:
-    """From each word's features to the teacher's state there, on the first passages."""
+    """From the student's state of each token to the teacher's, on the first passages.
+
+    Args:
+        program: The student's functions.
+        params: Its weights.
+        passages: What it reads.
+        states: The teacher's.
+        regressed: Above 0 where states count.
+        words_only: Fit to the output of the embedding layers, without any block.
+    """
     rows = slice(0, ROWS_FOR_TOKEN_FIT)
     real = regressed[rows] > 0
-    features = program.words(params, passages.input_ids[rows])[real]
-    return as_layer(fit_ridge(features, states[rows][real].astype(np.float32)))
+    ids, mask = passages.input_ids[rows], passages.attention_mask[rows]
+    features = program.words(params, ids) if words_only else program.states(params, ids, mask)
+    return as_layer(fit_ridge(features[real], states[rows][real].astype(np.float32)))
 
 
 def as_layer(ridge: Ridge) -> Layer:

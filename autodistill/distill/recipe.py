@@ -22,8 +22,8 @@ class Start(StrEnum):
     """Where the student's weights begin."""
 
     RANDOM = "random"
-    WORDS = "the teacher's word meanings in closed form, blocks at the identity"
-    TEACHER_LAYERS = "copies of the teacher's layers"
+    WORDS = "words"  # the teacher's word meanings in closed form, blocks at the identity
+    TEACHER_LAYERS = "teacher-layers"  # copies, at even distances
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,6 @@ def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> No
         what = ", ".join(other) or "model_type" if not deeper else "num_hidden_layers"
         raise RecipeError(
             f"the recipe {recipe.name} begins with copies of the teacher's layers, so all but the "
-            f"depth must be the teacher's; they differ in {what}. Take such a student, or use "
-            "another --recipe"
+            f"depth must be the teacher's; they differ in {what}. Take such a student, or another "
+            "--start or --recipe"
         )

@@ -67,6 +67,7 @@ class StudentProgram:
         self.config, self.pooling_mode, self.normalize = config, pooling_mode, normalize
         self._encoder: Any = None
         self._head: Any = None
+        self.hidden_block: Callable[..., jax.Array] = jax.jit(self.hidden)
         self.embed_block: Callable[..., jax.Array] = jax.jit(self._embed_block)
         self.pooled_block: Callable[..., jax.Array] = jax.jit(self._pooled_block)
         self.word_block: Callable[..., jax.Array] = jax.jit(self._word_block)
@@ -105,6 +106,10 @@ class StudentProgram:
             np.asarray(output["bias"], np.float32),
             "head" in params,
         )
+
+    def states(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Last hidden states of many passages, (n, L, H)."""
+        return in_blocks(lambda i, m: self.hidden_block(params, i, m), ids, mask)
 
     def pooled(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Pooled hidden states of many passages, (n, H), before the output layer."""

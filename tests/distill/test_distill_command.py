@@ -139,6 +139,18 @@ def test_command_interrupted_says_how_to_go_on(folder, tmp_path, monkeypatch, ca
     assert "the same command goes on" in capsys.readouterr().out
 
 
+def test_command_copies_of_all_layers_begin_as_the_teacher(folder: Path, tmp_path: Path) -> None:
+    teacher = {"num_hidden_layers": 2, "hidden_size": 24, "num_attention_heads": 2}
+    (tmp_path / "same.json").write_text(json.dumps([{**teacher, "intermediate_size": 32}]))
+    starts = {}
+    for start in ("words", "teacher-layers"):
+        out = tmp_path / start
+        words = options(folder, out, architecture=tmp_path / "same.json", start=start, steps=1)
+        assert main(words) == 0
+        starts[start] = json.loads((out / "result.json").read_text())["start"]
+    assert starts["teacher-layers"] > 0.99 > starts["words"]
+
+
 def test_command_lists_recipes(capsys) -> None:
     assert main(["--list-recipes"]) == 0
     shown = capsys.readouterr().out
@@ -186,6 +198,7 @@ def test_command_help_teaches(capsys) -> None:
         ({"architecture": "two.json"}, "must hold one architecture, the student's; it holds 2"),
         ({"architecture": "text.yaml"}, "architectures are read from .csv, .json, .jsonl"),
         ({"architecture": "odd.json"}, "num_attention_heads must divide"),
+        ({"start": "teacher-layers"}, "must be the teacher's; they differ in hidden_size"),
     ],
 )
 def test_command_refuses_bad_input(changes, message, folder, tmp_path, capsys, monkeypatch) -> None:
