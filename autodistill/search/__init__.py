@@ -1,5 +1,6 @@
-"""The search: which students to distil next."""
+"""The search: which students to distil next, and which of them to distil on."""
 
 from autodistill.search.designer import BayesianSearch
+from autodistill.search.fidelity import FidelitySearch, Run
 
-__all__ = ["BayesianSearch"]
+__all__ = ["BayesianSearch", "FidelitySearch", "Run"]

@@ -4,20 +4,27 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from autodistill.errors import SearchError
 from autodistill.space import SearchSpace
 
+MAX_SEED = 2**32 - 1  # of scikit-learn
+LARGEST, SMALLEST = 1e100, 1e-100  # sizes of numbers, as their squares are needed
 
-def check_whole(what: str, value: object, *, least: int) -> None:
+
+def check_whole(what: str, value: object, *, least: int, most: int | None = None) -> None:
     """A whole number, Python's or NumPy's.
 
     Raises:
-        SearchError: It is none, or too small.
+        SearchError: It is none, or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise SearchError(f"{what} must be a whole number; got {value!r}")
     if int(value) < least:
         raise SearchError(f"{what} must be at least {least}; got {value}")
+    if most is not None and int(value) > most:
+        raise SearchError(f"{what} must be at most {most}; got {value}")
 
 
 def check_space(value: object) -> None:
@@ -28,7 +35,8 @@ def check_space(value: object) -> None:
     """
     if not isinstance(value, SearchSpace):
         raise SearchError(
-            f"space must be a SearchSpace; got {value!r}: load_space(NAME or FILE) gives one"
+            f"space must be a SearchSpace; got {value!r}: SearchSpace.preset(NAME) or "
+            "SearchSpace.from_yaml(FILE) gives one"
         )
 
 
@@ -78,6 +86,18 @@ def check_known(value: object, n_objectives: int) -> None:
     if isinstance(value, Mapping) and (wrong := [key for key in value if key not in columns]):
         raise SearchError(f"known objectives {wrong} are not columns 0..{n_objectives - 1}")
     check_functions("known", value)
+
+
+def floats(what: str, value: object) -> np.ndarray:
+    """An array of floats, of any shape.
+
+    Raises:
+        SearchError: It is no array of numbers.
+    """
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise SearchError(f"{what} must return numbers; {error}") from error
 
 
 def listed(what: str, value: Any) -> Sequence[Any]:

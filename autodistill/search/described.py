@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from autodistill.errors import SearchError
+from autodistill.search.arguments import LARGEST, SMALLEST
 from autodistill.search.remembered import Remembered
 from autodistill.space import Architecture, SearchSpace
 from autodistill.space.choices import is_ordered
@@ -108,7 +109,8 @@ class Describer:
         found = [np.empty((count, 0)), *(summarise(rows, group) for group in self.groups)]
         if self.features is not None:
             found.append(self._checked(members))
-        _, exponent = np.frexp(np.abs(np.hstack(found)).max(axis=0))
+        size = np.abs(np.hstack(found)).max(axis=0)
+        _, exponent = np.frexp(np.where(size > 0, np.maximum(size, SMALLEST), 0))
         return np.ldexp(1.0, exponent - DIGITS)
 
     def _checked(self, architectures: Sequence[Architecture]) -> np.ndarray:
@@ -122,8 +124,11 @@ class Describer:
             raise SearchError(
                 f"features must return ({len(architectures)}, d) floats; got {knowledge.shape}"
             )
-        if not np.isfinite(knowledge).all():
-            raise SearchError("features must return finite floats; got NaN or an infinite one")
+        if not (np.abs(knowledge) <= LARGEST).all():
+            raise SearchError(
+                f"features must return finite floats of at most {LARGEST:g} in size; got NaN or a "
+                "larger one"
+            )
         if self._width not in (None, knowledge.shape[1]):
             raise SearchError(
                 f"features must always return as many columns; got {self._width}, and then "

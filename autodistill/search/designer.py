@@ -11,7 +11,7 @@ largest expected hypervolume improvement is proposed (``proposal.py``).
 Axes: n = architectures, m = objectives, d = columns.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -19,12 +19,14 @@ import numpy as np
 from autodistill.errors import InfeasibleError, SearchError
 from autodistill.search.acquisition import nondominated
 from autodistill.search.arguments import (
+    MAX_SEED,
     check_function,
     check_functions,
     check_known,
     check_mapping,
     check_space,
     check_whole,
+    floats,
     listed,
 )
 from autodistill.search.ascent import spread
@@ -98,7 +100,7 @@ class BayesianSearch:
     ) -> None:
         check_space(space)
         check_whole("n_objectives", n_objectives, least=1)
-        check_whole("seed", seed, least=0)
+        check_whole("seed", seed, least=0, most=MAX_SEED)
         check_whole("n_initial", n_initial, least=2)
         check_function("features", features)
         check_known(known, n_objectives)
@@ -126,8 +128,13 @@ class BayesianSearch:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether every architecture of the space has been told."""
-        return len(self._observations) >= self.space.size
+        """Whether nothing is left to propose.
+
+        Every architecture of the space has been told, or all those that are within
+        the constraints on quantities, where the space is small enough to try these
+        on all of it.
+        """
+        return len(self._observations) + len(self._unseen_beyond()) >= self.space.size
 
     def tell(
         self,
@@ -167,32 +174,39 @@ class BayesianSearch:
         Raises:
             SearchError: ``n`` is no positive whole number, a pending architecture is not of
                 the space, or nothing is left to propose.
-            InfeasibleError: No member of the space is within the constraints.
+            InfeasibleError: It is certain that no member of the space is within the
+                constraints.
         """
         check_whole("n", n, least=1)
         held = set(members(self.space, pending))
         waiting = sorted((a for a in held if a not in self._observations), key=lambda a: a.id)
         taken = [*self._observations.architectures, *waiting]
-        if len(taken) >= self.space.size:
-            raise SearchError(f"the space is exhausted: all {self.space.size} have been proposed")
         if self.is_infeasible:
             raise InfeasibleError(
                 f"no architecture of the space {self.space.name!r} is within the constraints "
-                f"{self.constraints.quantities}; raise them or give a space with other choices"
+                f"{self._limits()}; raise them or give a space with other choices"
+            )
+        beyond = self._unseen_beyond(held)
+        left = self.space.size - len(taken) - len(beyond)
+        if left <= 0:
+            within = " that are within the constraints" if beyond else ""
+            raise SearchError(
+                f"the space is exhausted: all {self.space.size - len(beyond)}{within} have been "
+                "proposed"
             )
         rng = np.random.default_rng([self.seed, len(taken)])
         self._forget()
         summary = self._in_order()
         if len(summary.architectures) < self.n_initial:
-            return self._fill(n, taken, summary, rng)
+            return self._fill(min(n, left), taken, beyond, summary, rng)
         return propose(
             self._beliefs(summary),
-            min(n, self.space.size - len(taken)),
+            min(n, left),
             space=self.space,
             describe=self._describe,
             excess=self._over,
             pending=waiting,
-            taken=set(taken),
+            taken=set(taken) | beyond,
             rng=rng,
         )
 
@@ -210,27 +224,48 @@ class BayesianSearch:
         That is so where all were told and none is within, and where the space is
         small enough to try the constraints on quantities on all of it.
         """
-        if not self.constraints:
+        if len(self._beyond) == self.space.size:
+            return True
+        if not self.is_exhausted or (not self.constraints and self.excess is None):
             return False
-        if self.is_exhausted:
-            return not self._feasible(self._observations.summary()).any()
-        if not self.constraints.quantities or self.space.size > SCORE_ALL:
-            return False
-        return self._no_member_is_within
+        return not self._feasible(self._observations.summary()).any()
 
     def models(self) -> dict[int, Model]:
-        """What is believed of each objective, given the history."""
+        """What is believed of each objective, given the history.
+
+        Raises:
+            SearchError: Fewer than two evaluations have succeeded.
+        """
+        if (known := len(self._observations.summary().architectures)) < 2:
+            raise SearchError(
+                f"objectives are learnt from at least 2 evaluations that succeeded; got {known}"
+            )
         self._forget()
         return dict(enumerate(self._beliefs(self._in_order()).models))
 
     @cached_property
-    def _no_member_is_within(self) -> bool:
+    def _beyond(self) -> set[Architecture]:
+        """Members that certainly miss a constraint on a quantity; none of a large space."""
+        if not self.constraints.quantities or self.space.size > SCORE_ALL:
+            return set()
         everything = self.space.enumerate()
-        within = np.ones(len(everything), bool)
+        beyond = np.zeros(len(everything), bool)
         for name, limit in self.constraints.quantities.items():
             mean, std = self.constraints.quantity(name, everything)
-            within &= (mean <= limit) | (std > 0)
-        return not within.any()
+            beyond |= (mean > limit) & (std == 0)
+        return {everything[i] for i in np.flatnonzero(beyond)}
+
+    def _unseen_beyond(self, pending: Collection[Architecture] = ()) -> set[Architecture]:
+        """Those of them that were neither told nor proposed."""
+        return {a for a in self._beyond if a not in self._observations and a not in pending}
+
+    def _limits(self) -> str:
+        """Of the caller, in words."""
+        limits = [f"objective {column} at most {limit:g}" for column, limit in
+                  self.constraints.objectives.items()]  # fmt: skip
+        limits += [f"{name} at most {limit:g}" for name, limit in
+                   self.constraints.quantities.items()]  # fmt: skip
+        return ", ".join([*limits, *(["no excess"] if self.excess is not None else [])])
 
     def _forget(self) -> None:
         """Begin with nothing remembered: see ``Remembered``."""
@@ -289,20 +324,26 @@ class BayesianSearch:
 
     def _checked_excess(self, architectures: Sequence[Architecture]) -> np.ndarray:  # (n, 1)
         assert self.excess is not None, "asked only where there is one"
-        over = np.asarray(self.excess(architectures), np.float64)
+        over = floats("excess", self.excess(architectures))
         if over.shape != (len(architectures),) or np.isnan(over).any():
             what = "NaN among them" if over.shape == (len(architectures),) else over.shape
             raise SearchError(f"excess must return ({len(architectures)},) numbers; got {what}")
         return over[:, None]
 
     def _fill(
-        self, n: int, taken: Sequence[Architecture], summary: Summary, rng: np.random.Generator
+        self,
+        n: int,
+        taken: Sequence[Architecture],
+        beyond: set[Architecture],
+        summary: Summary,
+        rng: np.random.Generator,
     ) -> list[Architecture]:
         """Far from all that is taken, within the limits if any drawn one is."""
         level = spread(self.space, FILL_POOL // 2, groups=self._describe.groups, rng=rng)
-        held = set(taken)
-        level = [a for a in level if a not in held]
-        drawn = self.space.sample_distinct(max(n, FILL_POOL // 2), rng, exclude=[*taken, *level])
+        closed = beyond.union(taken)
+        level = [a for a in level if a not in closed]
+        closed = closed.union(level)
+        drawn = self.space.sample_distinct(max(n, FILL_POOL // 2), rng, exclude=closed)
         pool = self._describe(level + drawn)
         rows = self._hopeful(n, pool, summary)
         pool = pool.take(rows)

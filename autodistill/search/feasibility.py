@@ -13,8 +13,10 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import log_ndtr
+from scipy.stats import norm
 
 from autodistill.errors import SearchError
+from autodistill.search.arguments import LARGEST, SMALLEST, floats
 from autodistill.search.described import Described
 from autodistill.search.models import Prediction
 from autodistill.space import Architecture
@@ -25,6 +27,8 @@ LEAST_STD = 1e-9  # of the limit; below it a prediction is a number
 LEAST_CHANCE = 0.5  # of success; what is less likely to succeed waits until all else is tried,
 RATHER_NOT = -30.0  # as an evaluation is dear: added to the logarithm of its chance
 CERTAIN_MISS = -1e4  # logarithm of a chance that is none
+FARTHEST = 1e12  # standard deviations, or sizes of a limit: no sum may overflow
+NO_PROGRESS = 1e-9  # of the least violation
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,11 @@ class Constraints:
                 raise SearchError(
                     f"the constraint on {what!r} must be a finite number; got {limit!r}"
                 )
+            if limit and not SMALLEST <= abs(limit) <= LARGEST:
+                raise SearchError(
+                    f"the constraint on {what!r} must be 0 or lie between {SMALLEST:g} and "
+                    f"{LARGEST:g} in size; got {limit:g}: use another unit"
+                )
         columns = {what: limit for what, limit in limits.items() if not isinstance(what, str)}
         names = {what: limit for what, limit in limits.items() if isinstance(what, str)}
         return cls(columns, names, quantities)
@@ -81,15 +90,17 @@ class Constraints:
         Raises:
             SearchError: It has another shape, or is not finite.
         """
-        found = self.known[name](architectures)
+        if not architectures:  # callers need not answer for none
+            return np.zeros(0), np.zeros(0)
+        found, what = self.known[name](architectures), f"the quantity {name!r}"
         mean, std = found if isinstance(found, tuple) else (found, np.zeros(len(architectures)))
-        mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+        mean, std = floats(what, mean), floats(what, std)
         if mean.shape != (len(architectures),) or std.shape != mean.shape:
+            raise SearchError(f"{what} must return ({len(architectures)},); got {mean.shape}")
+        if not (np.isfinite(mean) & np.isfinite(std) & (std >= 0)).all():
             raise SearchError(
-                f"the quantity {name!r} must return ({len(architectures)},); got {mean.shape}"
+                f"{what} must return finite numbers, and standard deviations of at least 0"
             )
-        if not (np.isfinite(mean) & np.isfinite(std)).all():
-            raise SearchError(f"the quantity {name!r} must return finite numbers")
         return mean, std
 
     def violation(
@@ -115,13 +126,55 @@ class Constraints:
             total += log_chance(limit, *self.quantity(name, new.architectures))
         return total
 
+    def log_progress(
+        self, new: Described, mean: np.ndarray, std: np.ndarray, *, least: float
+    ) -> np.ndarray:  # (n, m), (n, m) -> (n,)
+        """Logarithm of how much less the limits are missed than by the best so far.
+
+        The violation of each is a sum of parts of normals above their limits. It is
+        taken as a normal with the mean and the variance of that sum. Where no
+        progress is to be hoped for, the least violation is the best guess.
+
+        Args:
+            new: Architectures.
+            mean: Of the objectives.
+            std: Of the objectives.
+            least: The least violation seen; above 0.
+        """
+        total, variance = np.zeros(len(new)), np.zeros(len(new))
+        parts = [
+            (limit, mean[:, column], std[:, column]) for column, limit in self.objectives.items()
+        ]
+        parts += [
+            (limit, *self.quantity(name, new.architectures))
+            for name, limit in self.quantities.items()
+        ]
+        for limit, centre, spread in parts:
+            first, second = _moments_above(
+                np.clip((centre - limit) / _size(limit), -FARTHEST, FARTHEST),
+                np.clip(spread / _size(limit), LEAST_STD, FARTHEST),
+            )
+            total, variance = total + first, variance + np.maximum(second - first**2, 0)
+        spread = np.sqrt(np.maximum(variance, LEAST_STD**2))
+        z = np.clip((least - total) / spread, -FARTHEST, FARTHEST)
+        gain = spread * (norm.pdf(z) + z * norm.cdf(z)) / least
+        return np.asarray(np.log(np.maximum(gain, 0) + NO_PROGRESS / (1 + total)))
+
 
 def log_chance(limit: float, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """``log P(Y <= limit)``; what is certain to be beyond falls with the distance."""
     margin, spread = (limit - mean) / _size(limit), std / _size(limit)
-    certain = np.where(margin >= 0, 0.0, CERTAIN_MISS * (1 - margin))
-    uncertain = log_ndtr(margin / np.maximum(spread, LEAST_STD))
-    return np.where(spread > LEAST_STD, uncertain, certain)
+    certain = np.where(margin >= 0, 0.0, CERTAIN_MISS * (1 - np.maximum(margin, -FARTHEST)))
+    z = np.clip(margin / np.maximum(spread, LEAST_STD), -FARTHEST, FARTHEST)
+    return np.where(spread > LEAST_STD, log_ndtr(z), certain)
+
+
+def _moments_above(mean: np.ndarray, std: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and second moment of the part of a normal above 0."""
+    z = np.clip(mean / std, -FARTHEST, FARTHEST)
+    density, below = norm.pdf(z), norm.cdf(z)
+    first = mean * below + std * density
+    return np.maximum(first, 0), (mean**2 + std**2) * below + mean * std * density
 
 
 class SuccessModel:

@@ -22,6 +22,7 @@ References:
     https://arxiv.org/abs/1406.3896
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -30,15 +31,18 @@ import numpy as np
 from autodistill.errors import SearchError
 from autodistill.search.acquisition import nondominated
 from autodistill.search.arguments import (
+    MAX_SEED,
     check_function,
+    check_functions,
     check_known,
+    check_mapping,
     check_space,
     check_whole,
     listed,
 )
 from autodistill.search.ascent import spread
-from autodistill.search.described import Describer, Features
-from autodistill.search.feasibility import Constraints, SuccessModel
+from autodistill.search.described import Described, Describer, Features
+from autodistill.search.feasibility import Constraints, Quantity, SuccessModel
 from autodistill.search.fidelity_model import AtFullFidelity
 from autodistill.search.initial import fill
 from autodistill.search.models import Known, KnownObjective, Model
@@ -68,6 +72,9 @@ class FidelitySearch:
         seed: Fixes the proposals, given the history.
         features: As of ``BayesianSearch``.
         known: As of ``BayesianSearch``; such objectives do not depend on fidelity.
+        quantities: As of ``BayesianSearch``.
+        constraints: As of ``BayesianSearch``; on objectives, of what the highest
+            fidelity reaches.
         n_initial: Architectures that are started to fill the space.
 
     Raises:
@@ -93,10 +100,12 @@ class FidelitySearch:
         features: Features | None = None,
         *,
         known: Mapping[int, Known] | None = None,
+        quantities: Mapping[str, Quantity] | None = None,
+        constraints: Mapping[int | str, float] | None = None,
         n_initial: int = 4,
     ) -> None:
         try:
-            levels = [float(level) for level in fidelities]
+            levels = [float(level) for level in listed("fidelities", fidelities)]
         except (TypeError, ValueError):
             levels = []
         if not levels or not all(np.isfinite(levels)) or levels[0] <= 0:
@@ -105,13 +114,16 @@ class FidelitySearch:
             raise SearchError(f"fidelities must ascend; got {list(fidelities)}")
         check_space(space)
         check_whole("n_objectives", n_objectives, least=1)
-        check_whole("seed", seed, least=0)
+        check_whole("seed", seed, least=0, most=MAX_SEED)
         check_whole("n_initial", n_initial, least=2)
         check_function("features", features)
         check_known(known, n_objectives)
+        check_functions("quantities", quantities)
+        check_mapping("constraints", constraints)
         self.space, self.fidelities, self.n_objectives = space, tuple(levels), n_objectives
         self.seed, self.n_initial = seed, n_initial
         self.known = {column: KnownObjective(of, column) for column, of in (known or {}).items()}
+        self.constraints = Constraints.of(constraints or {}, quantities or {}, n_objectives)
         self._describe = Describer(space, features)
         self._told: dict[Run, np.ndarray] = {}
 
@@ -130,7 +142,8 @@ class FidelitySearch:
         rows = numbers(values, (len(given), self.n_objectives))
         new = dict(zip(given, rows, strict=True))
         if len(new) < len(given) or (again := [run for run in new if run in self._told]):
-            raise SearchError(f"told twice: {again[0] if len(new) == len(given) else given}")
+            twice = again[0] if len(new) == len(given) else Counter(given).most_common(1)[0][0]
+            raise SearchError(f"told twice: {twice}")
         self._told.update(new)
 
     def ask(self, n: int = 1, pending: Sequence[Run] = ()) -> list[Run]:
@@ -158,10 +171,13 @@ class FidelitySearch:
         return asked
 
     def pareto_front(self) -> list[tuple[Architecture, np.ndarray]]:
-        """Architectures run to the highest fidelity that no other dominates."""
+        """Architectures run to the highest fidelity, within the limits, not dominated."""
         runs = [run for run in self._complete() if run.fidelity == self.fidelities[-1]]
         values = np.array([self._told[run] for run in runs]).reshape(-1, self.n_objectives)
-        return [(runs[i].architecture, values[i].copy()) for i in nondominated(values)]
+        architectures = [run.architecture for run in runs]
+        within = np.flatnonzero(self.constraints.violation(architectures, values) <= 0)
+        best = within[nondominated(values[within])]
+        return [(architectures[i], values[i].copy()) for i in best]
 
     @property
     def cost(self) -> float:
@@ -233,15 +249,16 @@ class FidelitySearch:
         failed = self._describe(sorted(self._failed(), key=lambda a: a.id))
         lasting = [a for a in self._reached(complete) if a not in self._failed()]
         succeeded = self._describe(lasting)
+        finished = described.take(full)
         return Beliefs(
             [model(column) for column in range(self.n_objectives)],
-            described.take(full),
+            finished,
             values[full],
             np.zeros((len(full), self.n_objectives)),
-            np.ones(len(full), bool),
+            self.constraints.violation(finished.architectures, values[full]) <= 0,
             np.ones(len(full), bool),
             SuccessModel(succeeded, failed, seed=self.seed),
-            Constraints({}, {}, {}),
+            self.constraints,
         )
 
     def _far(self, taken: list[Architecture], rng: np.random.Generator) -> Architecture:
@@ -250,9 +267,20 @@ class FidelitySearch:
         pool = [a for a in level if a not in held]
         pool += self.space.sample_distinct(FILL_POOL, rng, exclude=[*taken, *pool])
         described = self._describe(pool)
+        likely = self._log_chance(described) > np.log(0.5)
+        if likely.any():
+            described = described.take(np.flatnonzero(likely))
         centres = self._describe(sorted(taken, key=lambda a: a.id))
-        none = np.empty((len(pool), 0)), np.empty((len(taken), 0))
-        return pool[fill(1, described, centres, known=none)[0]]
+        none = np.empty((len(described), 0)), np.empty((len(taken), 0))
+        return described.architectures[fill(1, described, centres, known=none)[0]]
+
+    def _log_chance(self, described: Described) -> np.ndarray:  # (n,)
+        """Of being within the limits, by what is known before any run."""
+        mean = np.full((len(described), self.n_objectives), -np.inf)
+        std = np.zeros_like(mean)
+        for column, objective in self.known.items():
+            mean[:, column], std[:, column] = objective(described.architectures)
+        return self.constraints.log_probability(described, mean, std)
 
     def _complete(self) -> list[Run]:
         """Runs with values, in an order that does not depend on when they were told."""

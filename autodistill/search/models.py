@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from autodistill.errors import SearchError
+from autodistill.search.arguments import LARGEST, floats
 from autodistill.search.described import Described
 from autodistill.search.processes import Imagined, Process
 from autodistill.search.remembered import Remembered
@@ -95,17 +96,17 @@ class KnownObjective:
                 f"known objective {self._column} must return a mean and a standard deviation; "
                 f"got {type(found).__name__}"
             )
-        mean, std = (np.asarray(part, np.float64) for part in found)
+        mean, std = (floats(f"known objective {self._column}", part) for part in found)
         shape = (len(architectures),)
         if mean.shape != shape or std.shape != shape:
             raise SearchError(
                 f"known objective {self._column} must return two arrays of shape {shape}; "
                 f"got {mean.shape} and {std.shape}"
             )
-        if not (np.isfinite(mean) & np.isfinite(std) & (std >= 0)).all():
+        if not ((np.abs(mean) <= LARGEST) & (std <= LARGEST) & (std >= 0)).all():
             raise SearchError(
                 f"known objective {self._column} must return finite means and finite standard "
-                "deviations of at least 0"
+                f"deviations of at least 0, and at most {LARGEST:g} in size"
             )
         return np.stack([mean, std], axis=1)
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from autodistill.errors import SearchError, SpaceError
-from autodistill.search.arguments import listed
+from autodistill.search.arguments import LARGEST, SMALLEST, listed
 from autodistill.space import Architecture, SearchSpace, Value
 
-LARGEST = 1e100  # size of a value, and of its standard error
 LEAST_SHARE = 1e-9  # of the noisiest repeat: an exact one among noisy ones decides alone
 
 
@@ -76,8 +75,16 @@ class Observations:
                         "noisy: then give noise_std, or say repeats=True"
                     )
                 seen.add(member)
+        told = {member: list(self._rows.get(member, [])) for member in found}
         for member, row, spread in zip(found, rows, noise, strict=True):
-            self._rows.setdefault(member, []).append((row, spread))
+            for before, exact in told[member]:
+                if ((exact == 0) & (spread == 0) & (before != row) & ~np.isnan(row + before)).any():
+                    raise SearchError(
+                        f"told twice as exact, with different values {before.tolist()} and "
+                        f"{row.tolist()}: {member}; noise_std above 0 says that they are noisy"
+                    )
+            told[member].append((row, spread))
+        self._rows |= told
         self._summary = None
 
     def summary(self) -> Summary:
@@ -126,7 +133,7 @@ def members(space: SearchSpace, architectures: Sequence[Mapping[str, Value]]) ->
     found = []
     for given in listed("architectures", architectures):
         try:
-            found.append(Architecture(given))
+            found.append(space.settled(given))
         except (SpaceError, TypeError, ValueError) as error:
             raise SearchError(f"got what is no architecture: {given!r} ({error})") from error
         if why := space.why_invalid(found[-1]):
@@ -156,6 +163,11 @@ def numbers(values: object, shape: tuple[int, int]) -> np.ndarray:
     if (np.abs(rows) > LARGEST).any():
         raise SearchError(
             f"values must lie within {LARGEST:g}, as their squares are needed; use another unit"
+        )
+    if ((rows != 0) & (np.abs(rows) < SMALLEST)).any():
+        raise SearchError(
+            f"values must be 0 or at least {SMALLEST:g} in size, as their squares are needed; use "
+            "another unit"
         )
     return rows.reshape(shape)
 

@@ -93,7 +93,8 @@ def propose(
         left = count - len(chosen)
         take = 1 if len(chosen) < MOST_IMAGINED else left
         chosen += ranked[:take]
-        kept = [a for a in ranked[take:] if scores[a] > -np.inf][: max(SCORE_ALL, left)]
+        kept = ranked[take:][: max(SCORE_ALL, left)]
+        kept = [a for a in kept if scores[a] > -np.inf] or kept
         pool = describe(kept)
         waiting = waiting.and_then(describe(ranked[:take]))
     return chosen
@@ -109,6 +110,8 @@ def span(beliefs: Beliefs, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarra
     front = values[nondominated(values)]
     both = np.vstack([front, predicted])
     both = both[nondominated(both)]
+    if not len(both):  # nothing was told in full, nothing is likely to be within the limits
+        return np.zeros(both.shape[1]), np.ones(both.shape[1])
     low, high = both.min(0), both.max(0)
     if len(front):
         low, high = np.minimum(front.min(0), low), np.maximum(front.max(0), high)

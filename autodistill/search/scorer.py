@@ -3,7 +3,7 @@
 The value of a proposal is its expected hypervolume improvement over the front of
 what is told and pending, times the chances that it succeeds and keeps the limits.
 Values that are noisy or pending are filled in by draws and averaged over. While
-nothing within the limits is known, the chance to keep them is all that counts.
+nothing within the limits is known, all that counts is to miss them by less.
 
 Axes: n = told, p = pending, k = new, m = objectives, s = draws.
 """
@@ -51,6 +51,12 @@ class Beliefs:
     def predict(self, new: Described) -> tuple[np.ndarray, np.ndarray]:  # (k, m), (k, m)
         """Mean and standard deviation, noise at its mean and nothing pending."""
         return self._at_means.predict(new)
+
+    @cached_property
+    def least_violation(self) -> float:
+        """By how little the limits were missed so far; infinite if nothing was told."""
+        missed = self.constraints.violation(self.told.architectures, self.values)
+        return float(min(missed, default=np.inf))
 
     @cached_property
     def _at_means(self) -> "Scorer":
@@ -114,6 +120,11 @@ class Scorer:
         means = [np.broadcast_to(mean, (len(self.fronts), len(new))) for mean, _ in found]
         if beliefs.constraints:
             average = np.stack([mean.mean(axis=0) for mean in means], axis=1)
+            if not beliefs.feasible.any() and 0 < beliefs.least_violation < np.inf:
+                least = beliefs.least_violation
+                return np.asarray(
+                    total + beliefs.constraints.log_progress(new, average, std, least=least)
+                )
             total = total + beliefs.constraints.log_probability(new, average, std)
             if not beliefs.feasible.any():
                 return np.asarray(total)

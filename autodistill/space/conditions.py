@@ -32,6 +32,10 @@ class Conditions:
     """
 
     def __init__(self, choices: Mapping[str, tuple[Value, ...]], given: Given) -> None:
+        if not isinstance(given, Mapping):
+            raise SpaceError(
+                f"conditions must be a mapping of fields to (parent, values); got {given!r}"
+            )
         self.choices = choices
         self.values = {field: _values(choices, field, rest) for field, rest in given.items()}
         self.parents = {field: rest[0] for field, rest in given.items()}
@@ -72,6 +76,18 @@ class Conditions:
             if parent in missing or not self.is_under(field, values[parent]):
                 missing.add(field)
         return missing
+
+    def settled(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Fields that do not exist at their first choice, whatever they were, or if missing."""
+        found, missing = dict(values), set()
+        for field in self.order:
+            parent = self.parents.get(field)
+            if parent is None or (parent not in missing and parent not in found):
+                continue
+            if parent in missing or not self.is_under(field, found[parent]):
+                missing.add(field)
+                found[field] = self.choices[field][0]
+        return found
 
     def settle(self, rows: np.ndarray) -> np.ndarray:  # (n, f) -> (n, f)
         """Index rows with the fields that do not exist at their first choice."""
@@ -136,7 +152,9 @@ def _values(
     if not isinstance(rest, tuple | list) or len(rest) != 2:
         raise SpaceError(f"the condition of {field} must be (parent, values); got {rest!r}")
     parent, values = rest
-    if unknown := [name for name in (field, parent) if name not in choices]:
+    if unknown := [
+        name for name in (field, parent) if not isinstance(name, str) or name not in choices
+    ]:
         raise SpaceError(f"a condition names fields the space lacks: {unknown}")
     if not isinstance(values, Sequence | set | frozenset) or isinstance(values, str) or not values:
         raise SpaceError(f"the condition of {field} needs values of {parent}; got {values!r}")

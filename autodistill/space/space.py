@@ -9,7 +9,7 @@ exist only under some values of another (``conditions.py``).
 Axes: n = architectures, d = encoded columns.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
@@ -73,6 +73,12 @@ class SearchSpace:
         conditions: Given | None = None,
         name: str = "custom",
     ) -> None:
+        if not isinstance(choices, Mapping):
+            raise SpaceError(f"choices must be a mapping of fields to lists; got {choices!r}")
+        if family is not None and not isinstance(family, str):
+            raise SpaceError(f"family must be a name; got {family!r}")
+        if not isinstance(rules, Sequence) or not all(isinstance(rule, Rule) for rule in rules):
+            raise SpaceError(f"rules must be a list of Rule; got {rules!r}")
         self.choices = {field: checked(field, values) for field, values in choices.items()}
         if not self.choices:
             raise SpaceError("a search space needs at least one field with choices; got none")
@@ -98,7 +104,7 @@ class SearchSpace:
         """A space that comes with the toolkit; ``presets.PRESETS`` lists them."""
         from autodistill.space.presets import PRESETS
 
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise SpaceError(f"unknown space {name!r}; the presets are {', '.join(PRESETS)}")
         return cls(**PRESETS[name], name=name)
 
@@ -162,7 +168,8 @@ class SearchSpace:
         return isinstance(architecture, Mapping) and self.why_invalid(architecture) is None
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self.name!r}, {len(self.choices)} fields, {self.size:.3g} choices)"
+        size = f"{self.size:,}" if self.size < 10**15 else f"10^{len(str(self.size)) - 1}"
+        return f"SearchSpace({self.name!r}, {len(self.choices)} fields, {size} members)"
 
     def why_invalid(self, architecture: Mapping[str, Value]) -> str | None:
         """What keeps an architecture out of the space; ``None`` if nothing does."""
@@ -190,6 +197,18 @@ class SearchSpace:
                 return f"{rule.reason}; got {got}"
         return None
 
+    def settled(self, architecture: Mapping[str, Value]) -> Architecture:
+        """As the space writes it: what does not exist under its values is at its first choice.
+
+        It may be missing, or have been written by a space with other choices. All else
+        is as it was.
+
+        Raises:
+            SpaceError: It is no architecture.
+        """
+        given = Architecture(architecture)
+        return Architecture(self.conditions.settled(given)) if self.conditions else given
+
     def sample(self, n: int, rng: np.random.Generator) -> list[Architecture]:
         """Draw valid architectures uniformly, with replacement.
 
@@ -205,7 +224,7 @@ class SearchSpace:
         return self.from_rows(self.conditions.settle(rows))
 
     def sample_distinct(
-        self, n: int, rng: np.random.Generator, exclude: Sequence[Architecture] = ()
+        self, n: int, rng: np.random.Generator, exclude: Collection[Architecture] = ()
     ) -> list[Architecture]:
         """Draw different architectures; fewer than ``n`` only if no more exist.
 

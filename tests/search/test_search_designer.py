@@ -270,6 +270,7 @@ def test_the_history_cannot_be_changed_from_outside():
         ({"features": 3}, "features must be a function of architectures; got 3"),
         ({"excess": "big"}, "excess must be a function of architectures; got 'big'"),
         ({"prior": 3}, "prior must be a list; got 3"),
+        ({"seed": 2**32}, "seed must be at most 4294967295; got 4294967296"),
     ],
 )
 def test_arguments_out_of_range(arguments, message):
@@ -527,6 +528,47 @@ def test_a_space_may_be_extended_and_keep_its_history(quick):
     assert any(a["depth"] > 6 for a in asked)
 
 
+def test_a_conditional_space_may_be_extended_and_keep_its_history():
+    """Fields that do not exist count as what the larger space writes there."""
+    small = SearchSpace(
+        {"layers": [1, 2], "heads_1": [4, 8], "heads_2": [4, 8]},
+        conditions={"heads_2": ("layers", [2])},
+    )
+    larger = SearchSpace(
+        {"layers": [1, 2, 3], "heads_1": [4, 8], "heads_2": [2, 4, 8], "heads_3": [4, 8]},
+        conditions={"heads_2": ("layers", [2, 3]), "heads_3": ("layers", [3])},
+    )
+    members = small.enumerate()
+    values = [[float(i), -float(i)] for i in range(len(members))]
+    search = BayesianSearch(larger, seed=0)
+    search.tell(members, values)
+    kept = {a: row.tolist() for a, row in search.pareto_front()}
+    assert len(kept) == len(members) == 6
+    for old, value in zip(members, values, strict=True):
+        new = {**old, "heads_3": 4} | ({"heads_2": 2} if old["layers"] == 1 else {})
+        assert kept[Architecture(new)] == value
+    with pytest.raises(SearchError, match="told twice"):
+        search.tell([{"layers": 1, "heads_1": 4, "heads_2": 8, "heads_3": 8}], [[0.0, 0.0]])
+
+
+def test_exact_values_that_differ_are_no_noise():
+    search = BayesianSearch(SPACE)
+    search.tell([MEMBER], [[1.0, 2.0]], noise_std=0)
+    search.tell([MEMBER], [[1.0, 2.0]], noise_std=0)
+    with pytest.raises(SearchError, match=r"told twice as exact, with different values \[1.0, 2.0"):
+        search.tell([MEMBER, MEMBER], [[1.0, 2.0], [5.0, 2.0]], noise_std=0)
+    search.tell([MEMBER], [[5.0, 2.0]], noise_std=[0.1, 0.0])
+    with pytest.raises(SearchError, match=r"with different values \[1.0, 2.0\] and \[1.0, 3.0\]"):
+        search.tell([MEMBER], [[1.0, 3.0]], noise_std=[0.1, 0.0])
+
+
+def test_objectives_are_learnt_from_two_evaluations_at_least():
+    search = BayesianSearch(SPACE)
+    search.tell([MEMBER], [[1.0, 2.0]])
+    with pytest.raises(SearchError, match="at least 2 evaluations that succeeded; got 1"):
+        search.models()
+
+
 def test_conditional_fields_make_no_duplicates(quick):
     space = SearchSpace(
         {"layers": [1, 2], "heads_1": [1, 2, 4], "heads_2": [1, 2, 4]},
@@ -616,6 +658,13 @@ def test_values_of_numpy_are_members():
     search = BayesianSearch(SearchSpace({"d": [False, True], "k": [1, 2]}))
     search.tell([{"d": np.True_, "k": np.int64(2)}], [[1.0, 1.0]])
     assert search.pareto_front()[0][0] == Architecture(d=True, k=2)
+
+
+def test_a_tiny_value_is_refused_before_its_square_is_nothing():
+    search = BayesianSearch(SearchSpace({"d": [1, 2, 3]}))
+    with pytest.raises(SearchError, match="must be 0 or at least 1e-100 in size"):
+        search.tell([Architecture(d=1)], [[1.0, 1e-200]])
+    search.tell([Architecture(d=1)], [[1.0, 0.0]])
 
 
 def test_a_huge_value_is_refused_before_it_is_kept():

@@ -45,6 +45,91 @@ def test_constraints_multiply():
     np.testing.assert_allclose(np.exp(found), expected, rtol=1e-9)
 
 
+def test_progress_is_the_expected_fall_of_the_violation():
+    """Against draws; one limit in reach, one not, and a quantity."""
+    describe, rng = Describer(SPACE, None), np.random.default_rng(0)
+    new = describe(SPACE.sample_distinct(5, rng))
+    quantities = {"params": lambda a: (parameters(a), np.full(len(a), 100.0))}
+    constraints = Constraints.of({0: 1.0, 1: 2.0, "params": 300}, quantities, 2)
+    mean = np.column_stack([rng.uniform(0.5, 2, 5), rng.uniform(3, 8, 5)])
+    std = rng.uniform(0.1, 0.6, (5, 2))
+    draws = mean + std * rng.standard_normal((200_000, 5, 2))
+    params = parameters(new.architectures) + 100 * rng.standard_normal((200_000, 5))
+    missed = (
+        np.maximum(draws[..., 0] - 1, 0)
+        + np.maximum(draws[..., 1] - 2, 0) / 2
+        + np.maximum(params - 300, 0) / 300
+    )
+    least = float(np.median(missed))
+    expected = np.maximum(least - missed, 0).mean(axis=0) / least
+    found = np.exp(constraints.log_progress(new, mean, std, least=least))
+    # the sum of the parts is taken as normal
+    np.testing.assert_allclose(found, expected, rtol=0.1, atol=0.01)
+
+
+def test_where_no_progress_is_left_the_least_violation_is_best():
+    new = Describer(SPACE, None)(SPACE.sample_distinct(4, np.random.default_rng(0)))
+    mean = np.array([[5.0, 0], [6.0, 0], [7.0, 0], [1e80, 0]])
+    constraints = Constraints.of({0: 1.0}, {}, 2)
+    found = constraints.log_progress(new, mean, np.zeros((4, 2)), least=3.0)
+    assert (np.diff(found) < 0).all() and np.isfinite(found).all()
+    tiny = Constraints.of({0: 1e-100}, {}, 2)
+    assert np.isfinite(tiny.log_progress(new, mean, np.full((4, 2), 1e80), least=1.0)).all()
+    assert np.isfinite(tiny.log_probability(new, mean, np.full((4, 2), 1e80))).all()
+
+
+def test_a_limit_out_of_reach_leads_to_what_misses_it_least(quick):
+    """10 to 154, and at most 3 allowed."""
+    search = BayesianSearch(SPACE, seed=0, constraints={1: 3.0})
+    seen = []
+    for _ in range(14):
+        asked = search.ask()
+        latency = 10 + asked[0]["depth"] * asked[0]["width"] - 1
+        search.tell(asked, [[1 / asked[0]["depth"], latency]])
+        seen.append(latency)
+    assert min(seen) == 10 and np.median(seen[6:]) <= 21
+    assert search.pareto_front() == []
+
+
+def test_what_certainly_misses_a_limit_is_never_proposed(quick):
+    """Eleven of 144 members are within: one by one, then at once, and then it says so."""
+    within = [a for a in SPACE.enumerate() if parameters([a])[0] <= 8]
+    search = BayesianSearch(
+        SPACE, seed=0, quantities={"params": parameters}, constraints={"params": 8}
+    )
+    asked = [search.ask()[0] for _ in range(1)]
+    search.tell(asked, evaluate(asked))
+    for n in (1, 1, 1, 1, 100):
+        new = search.ask(n)
+        assert not search.is_exhausted
+        search.tell(new, evaluate(new))
+        asked += new
+    assert sorted(asked, key=lambda a: a.id) == sorted(within, key=lambda a: a.id)
+    assert search.is_exhausted and not search.is_infeasible
+    with pytest.raises(SearchError, match=f"all {len(within)} that are within the constraints"):
+        search.ask()
+
+
+def test_a_space_without_any_member_within_says_so_in_the_end():
+    few = SearchSpace({"depth": [1, 2, 3]})
+    for limits in ({"excess": lambda a: np.ones(len(a))}, {"constraints": {0: 0.5}}):
+        search = BayesianSearch(few, n_objectives=1, **limits)
+        assert not search.is_infeasible
+        search.tell(few.enumerate(), np.ones((3, 1)))
+        assert search.is_exhausted and search.is_infeasible
+        with pytest.raises(InfeasibleError, match="no excess|objective 0 at most 0.5"):
+            search.ask()
+
+
+def test_nothing_told_asks_no_quantity():
+    search = BayesianSearch(
+        SPACE,
+        quantities={"depth": lambda a: np.array([[m["depth"]] for m in a])[:, 0]},
+        constraints={"depth": 3},
+    )
+    assert search.pareto_front() == []
+
+
 def test_success_is_learnt_where_it_ends():
     describe = Describer(SPACE, None)
     members = SPACE.sample_distinct(60, np.random.default_rng(0))
@@ -148,6 +233,7 @@ def test_a_space_told_in_full_tells_whether_any_is_within():
         ({"constraints": {0: np.nan}}, "must be a finite number; got nan"),
         ({"constraints": {0: "3 ms"}}, "must be a finite number; got '3 ms'"),
         ({"constraints": {0.5: 3}}, "objective 0.5; columns are 0..1"),
+        ({"constraints": {0: 1e-200}}, "must be 0 or lie between 1e-100 and 1e+100 in size"),
     ],
 )
 def test_constraints_on_what_is_not_known(arguments, message):
@@ -161,6 +247,8 @@ def test_constraints_on_what_is_not_known(arguments, message):
     [
         (lambda a: np.zeros((len(a), 2)), "must return"),
         (lambda a: np.full(len(a), np.nan), "finite numbers"),
+        (lambda a: ["big"] * len(a), "the quantity 'params' must return numbers; could not"),
+        (lambda a: (np.ones(len(a)), np.full(len(a), -1.0)), "standard deviations of at least 0"),
     ],
 )
 def test_quantities_of_a_wrong_form(quantity, message):

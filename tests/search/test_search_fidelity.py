@@ -163,9 +163,29 @@ def test_what_cannot_be_used_is_refused(runs, values, message):
         search.tell([Run(MEMBER, 1)], [[1.0, 2.0]])
 
 
+def test_limits_hold_for_what_is_run_to_the_end(quick):
+    def wide(architectures):
+        return np.array([float(a["a"] + a["b"]) for a in architectures])
+
+    search, asked = search_for(
+        30, seed=0, quantities={"wide": wide}, constraints={"wide": 2, 1: 1.0}
+    )
+    ended = [run.architecture for run in asked if run.fidelity == 9]
+    assert ended and (wide([run.architecture for run in asked]) <= 2).mean() > 0.8
+    assert (wide(ended) <= 2).all()
+    for architecture, values in search.pareto_front():
+        assert wide([architecture])[0] <= 2 and values[1] <= 1
+    strict, _ = search_for(30, seed=0, constraints={1: -1.0})
+    assert strict.pareto_front() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"fidelities": "14"}, "fidelities must be positive numbers; got '14'"),
+        ({"fidelities": [1], "seed": 2**32}, "seed must be at most"),
+        ({"fidelities": [1], "constraints": {"size": 1}}, "which is no quantity; there are none"),
+        ({"fidelities": [1], "quantities": {"size": 1}}, "must be a function of architectures"),
         ({"fidelities": []}, "fidelities must be positive numbers"),
         ({"fidelities": [0, 1]}, "fidelities must be positive numbers"),
         ({"fidelities": [1, np.nan]}, "fidelities must be positive numbers"),

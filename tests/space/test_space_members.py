@@ -272,4 +272,4 @@ def test_a_description_is_all_that_defines_the_space(tied_space):
         "rules": ["depth <= width"],
         "baseline": None,
     }
-    assert repr(tied_space) == "SearchSpace('custom', 3 fields, 20 choices)"
+    assert repr(tied_space) == "SearchSpace('custom', 3 fields, 20 members)"
