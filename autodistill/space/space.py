@@ -26,6 +26,7 @@ from autodistill.space.families import family_rules
 from autodistill.space.rules import Rule
 
 MAX_RULE_COMBINATIONS = 1_000_000
+LARGEST_LISTED = 10_000  # members of a space that are all listed to draw from
 MAX_FRUITLESS_DRAWS = 1_000
 
 
@@ -95,6 +96,8 @@ class SearchSpace:
             field: {(type(v) is bool, v): i for i, v in enumerate(values)}
             for field, values in self.choices.items()
         }
+        if baseline is not None and not isinstance(baseline, Mapping):
+            raise SpaceError(f"the baseline must be an architecture; got {baseline!r}")
         self.baseline = Architecture(baseline) if baseline is not None else None
         if self.baseline is not None and (why := self.why_invalid(self.baseline)):
             raise SpaceError(f"the baseline is not in the space: {why}")
@@ -232,7 +235,9 @@ class SearchSpace:
         all that are left hang on values that are hardly ever drawn.
         """
         seen = set(exclude)
-        if self.size <= max(4 * (n + len(seen)), 1024):
+        # where fields hang on others, most members may lie where draws hardly ever come
+        small = LARGEST_LISTED if self.conditions else 1024
+        if self.size <= max(4 * (n + len(seen)), small):
             rest = [a for a in self.enumerate() if a not in seen]
             order = rng.permutation(len(rest))
             return [rest[i] for i in order[:n]]

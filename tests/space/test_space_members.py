@@ -273,3 +273,40 @@ def test_a_description_is_all_that_defines_the_space(tied_space):
         "baseline": None,
     }
     assert repr(tied_space) == "SearchSpace('custom', 3 fields, 20 members)"
+
+
+def test_members_far_down_a_chain_of_conditions_are_drawn():
+    """All but ten hang on the last of ten fields, where one draw in a thousand comes."""
+    chain = {f"c{i}": [0, 1] for i in range(10)}
+    below = {f"w{i}": [0, 1] for i in range(12)}
+    conditions = {f"c{i}": (f"c{i - 1}", [1]) for i in range(1, 10)}
+    conditions |= {field: ("c9", [1]) for field in below}
+    space = SearchSpace(chain | below, conditions=conditions)
+    assert space.size == 10 + 2**12
+    drawn = space.sample_distinct(100, np.random.default_rng(0))
+    assert len(set(drawn)) == 100
+    assert sum(a["c9"] for a in drawn) > 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"choices": [1]}, "choices must be a mapping of fields to lists; got"),
+        ({"choices": None}, "choices must be a mapping of fields to lists; got None"),
+        ({"family": ["bert"]}, "family must be a name; got"),
+        ({"rules": 5}, "rules must be a list of Rule; got 5"),
+        ({"rules": [5]}, "rules must be a list of Rule; got"),
+        ({"conditions": [1]}, "conditions must be a mapping of fields to"),
+        ({"conditions": {"b": (["a"], [1])}}, "a condition names fields the space lacks"),
+        ({"baseline": 5}, "baseline"),
+    ],
+)
+def test_what_no_space_is_made_of(arguments, message):
+    with pytest.raises(SpaceError, match=message):
+        SearchSpace(**{"choices": {"a": [1, 2], "b": [1, 2]}} | arguments)
+    with pytest.raises(SpaceError, match="unknown space"):
+        SearchSpace.preset(["bert"])
+
+
+def test_a_space_beyond_all_floats_has_a_size_in_words():
+    assert "10^400 members" in repr(SearchSpace({f"f{i}": list(range(10)) for i in range(400)}))
