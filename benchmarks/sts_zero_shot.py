@@ -1,17 +1,21 @@
 """Zero-shot STS-B of a teacher and of its students: a check from outside their training text.
 
     python benchmarks/sts_zero_shot.py --sts STS-B --run runs/NAME
+    python benchmarks/sts_zero_shot.py --sts STS-B --distilled runs/half runs/tenth \\
+        --out benchmarks/sts_full_distillation.json
 
-Reads the students of a run folder (and the teacher, by default the demo's),
-embeds the sentence pairs of STS-B and correlates cosine similarity with the
-human score (Spearman). Nobody was trained on it. The mean of the teacher's word
-embeddings is the line that a student must pass to be of use. Writes
-``sts_zero_shot.json`` beside this script. Takes about a minute on two cores.
+Reads the students of a search's run folder, or of folders of
+``python -m autodistill.distill`` (and the teacher, by default the demo's), embeds
+the sentence pairs of STS-B and correlates cosine similarity with the human score
+(Spearman). Nobody was trained on it. The mean of the teacher's word embeddings is
+the line that a student must pass to be of use. Writes ``sts_zero_shot.json`` beside
+this script. About 20 seconds a model on two cores.
 """
 
 import argparse
 import json
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,18 +90,59 @@ def word_mean_score(model: Teacher, pairs: tuple[list[str], list[str], np.ndarra
     return float(spearmanr(cosine(*means), pairs[2]).statistic)
 
 
+def of_search(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and facts of each student of a search."""
+    study = Study.open(run / "study.sqlite", read_only=True)
+    for candidate in study.candidates():
+        folder = run / "distilled" / str(candidate.number)
+        if candidate.state is CandidateState.COMPLETE and folder.exists():
+            yield (
+                folder,
+                {
+                    "model": f"{candidate.role} {candidate.number}",
+                    "front": (run / "students" / candidate.architecture_id).exists(),
+                    "fidelity": candidate.quality,
+                    "latency_ms": candidate.latency_ms,
+                    "parameters": candidate.parameters,
+                    "steps": study.config["flash"]["steps"],
+                    "seed": study.config["flash"]["seed"],
+                },
+            )
+
+
+def of_distillation(run: Path) -> tuple[Path, dict[str, Any]]:
+    """Folder and facts of the student of one full distillation."""
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    settings = result["settings"]
+    tokens_read = settings["steps"] * settings["train"]["batch_size"]
+    return run / "student", {
+        "model": run.name,
+        "fidelity": result["quality"],
+        "fidelity_at_start": result["start"]["quality"],
+        "recipe": result["recipe"],
+        "start_from": result["start_from"],
+        "steps": settings["steps"],
+        "passages_read": tokens_read,
+        "sequence_length": result["text"]["sequence_length"],
+        "train_s": result["seconds"],
+        "student": result["student"],
+        "seed": settings["seed"],
+    }
+
+
 def main() -> None:
     """Score everything, print a table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sts", type=Path, required=True, help="folder with dev.tsv, sts-test.tsv")
-    parser.add_argument("--run", type=Path, required=True, help="run folder of a search")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--run", type=Path, help="run folder of a search")
+    which.add_argument("--distilled", type=Path, nargs="+", help="folders of full distillations")
     parser.add_argument("--teacher", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
 
     sets = {"dev": read_dev(options.sts), "test": read_test(options.sts)}
     teacher = load_teacher(options.teacher or demo_teacher_folder())
-    study = Study.open(options.run / "study.sqlite", read_only=True)
     rows: list[dict[str, Any]] = [
         {"model": "teacher", **{name: score(teacher, pairs) for name, pairs in sets.items()}},
         {
@@ -105,31 +150,18 @@ def main() -> None:
             **{name: word_mean_score(teacher, pairs) for name, pairs in sets.items()},
         },
     ]
-    for candidate in study.candidates():
-        folder = options.run / "distilled" / str(candidate.number)
-        if candidate.state is not CandidateState.COMPLETE or not folder.exists():
-            continue
+    found = of_search(options.run) if options.run else map(of_distillation, options.distilled)
+    for folder, facts in found:
         student = load_teacher(folder)
-        front = (options.run / "students" / candidate.architecture_id).exists()
-        rows.append(
-            {
-                "model": f"{candidate.role} {candidate.number}",
-                "front": front,
-                "fidelity": candidate.quality,
-                "latency_ms": candidate.latency_ms,
-                "parameters": candidate.parameters,
-                **{name: score(student, pairs) for name, pairs in sets.items()},
-            }
-        )
+        rows.append(facts | {name: score(student, pairs) for name, pairs in sets.items()})
     for row in rows:
         mark = "*" if row.get("front") else " "
         print(f"{mark} {row['model']:<20} dev {row['dev']:.4f}  test {row['test']:.4f}")
+    kind = "run" if options.run else "distilled"
     record = {
-        "command": "python benchmarks/sts_zero_shot.py --sts STS-B --run RUN",
+        "command": f"python benchmarks/sts_zero_shot.py --sts STS-B --{kind} ...",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.processor() or platform.machine(),
-        "flash_steps": study.config["flash"]["steps"],
-        "seed": study.config["flash"]["seed"],
         "metric": "Spearman of cosine similarity with the human score",
         "rows": rows,
     }

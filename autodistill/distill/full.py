@@ -121,7 +121,7 @@ class FullDistillation:
         return {
             "version": __version__,
             "recipe": self.recipe.name,
-            "start": self.recipe.start.value,
+            "start_from": self.recipe.start.value,
             "teacher": self.teacher.fingerprint,
             "student": {"model_type": self.config.model_type, **asdict(self.config)},
             "settings": settings,

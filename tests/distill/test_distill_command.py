@@ -147,7 +147,7 @@ def test_command_copies_of_all_layers_begin_as_the_teacher(folder: Path, tmp_pat
         out = tmp_path / start
         words = options(folder, out, architecture=tmp_path / "same.json", start=start, steps=1)
         assert main(words) == 0
-        starts[start] = json.loads((out / "result.json").read_text())["start_quality"]
+        starts[start] = json.loads((out / "result.json").read_text())["start"]["quality"]
     assert starts["teacher-layers"] > 0.99 > starts["words"]
 
 
