@@ -12,8 +12,8 @@ Needs HW-GPT-Bench and HELP under ``../shared/data`` (see ``search_problems.py``
 (problem, method, seed) is one line of ``search_efficiency.jsonl``; what is there is not
 run again, so that an interrupted run goes on. A run of 60 evaluations takes half a
 minute on one core for ours, seconds for random, NSGA-II and TPE, five to twenty minutes
-for the Gaussian processes of Optuna and BoTorch, which therefore have fewer seeds, and
-longer for Vizier's, compiled anew at every suggestion. ``search_efficiency.json`` holds
+for the Gaussian processes of Optuna, BoTorch and Vizier (whose program is compiled anew
+at every suggestion), which therefore have fewer seeds. ``search_efficiency.json`` holds
 the means and spreads over seeds, with their number, and what was not run;
 ``docs/search_efficiency.html`` the curves, both written anew at every end (``--seeds
 0`` does only that). Seconds a suggestion grow with whatever else ran on the machine,
