@@ -6,7 +6,7 @@ from autodistill.report.compare import Margin, above_reference, beat_baseline, m
 from autodistill.report.data import CANDIDATE, ReportData, ReportRow
 from autodistill.report.words import latency_note, percent, plural, share
 
-NOTABLE_CHANGE = 1.05  # of the device's speed while a search ran
+NOTABLE_CHANGE = 1.05  # of latencies while a search ran
 
 
 def sentences(data: ReportData) -> list[str]:
@@ -120,7 +120,7 @@ def _predictions(data: ReportData) -> list[str]:
 
 
 def _drift(data: ReportData) -> str:
-    """By how much the device itself changed while the search ran, if that matters."""
+    """By how much the same students' latencies changed while the search ran, if that matters."""
     rows = [row for row in data.rows if row.complete and row.first_latency_ms and row.latency_ms]
     if not rows or not data.timed:
         return ""
@@ -133,10 +133,9 @@ def _drift(data: ReportData) -> str:
     error = mean_relative_error(pairs)
     if max(change, 1 / change) < NOTABLE_CHANGE or error is None:
         return ""
-    was, times = ("slower", change) if change > 1 else ("faster", 1 / change)
     return (
-        f"; from what was measured when they were proposed, by {percent(error)}: in the end the "
-        f"device was {times:.2f} times {was} (median)"
+        f"; from what was measured when they were proposed, by {percent(error)}: in the end they "
+        f"took {change:.2f} times as long (median)"
     )
 
 

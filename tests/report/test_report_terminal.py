@@ -75,7 +75,7 @@ def test_report_tells_a_device_that_changed_from_a_wrong_prediction(
     )
     told = " ".join(sentences(vary(rows=rows)))
     # |errors| .375, .0625, .25 and .3125
-    assert "when they were proposed, by 25.0%: in the end the device was 1.25 times slower" in told
+    assert "when they were proposed, by 25.0%: in the end they took 1.25 times as long" in told
     estimated = " ".join(sentences(vary(rows=rows, statistic="compiler_estimate")))
     assert "proposed" not in estimated
     steady = tuple(replace(row, first_latency_ms=row.latency_ms) for row in report.rows)
