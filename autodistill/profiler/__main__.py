@@ -149,7 +149,7 @@ def profile(arguments: Arguments, console: Console) -> None:
         return
     space = load_space(arguments.space)
     # the rest loads here, after what can be refused without it
-    from autodistill.profiler.choose import TargetOptions, check_dtype, choose_target
+    from autodistill.profiler.choose import TargetOptions, check_dtype, choose_target, close_target
     from autodistill.profiler.job import Job
     from autodistill.profiler.plan import default_dtype, make_plan, workloads_of
 
@@ -183,9 +183,7 @@ def profile(arguments: Arguments, console: Console) -> None:
         run = dry_run if arguments.dry_run else build
         run(job, arguments, console)
     finally:
-        close = getattr(target, "close", None)  # of one that has processes
-        if close is not None:
-            close()
+        close_target(target)
 
 
 def build(job: "Job", arguments: Arguments, console: Console) -> None:

@@ -1,5 +1,7 @@
 """A target by name, with the options of a command line, in processes of its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -72,6 +74,39 @@ def choose_target(name: str, options: TargetOptions) -> Target:
     _refuse(name, options, ("processes",), "compiles one encoder at a time")
     make = partial(quiet_target, name)
     return SupervisedTarget(name, make, time_limit_s=options.time_limit_s)
+
+
+@contextmanager
+def target_beside_training(name: str, cache_dir: Path) -> Iterator[Target]:
+    """The target for a process that also trains, until the end of the block.
+
+    What is timed on a CPU is timed in another process: in one that has trained students,
+    encoders take a fifth to a third longer than where they are served. An accelerator is
+    timed in this process, which holds the memory of it.
+
+    Args:
+        name: Of the target.
+        cache_dir: Where a target that compiles keeps what it learnt.
+
+    Raises:
+        TargetError: Unknown name, or no such device here.
+    """
+    target = get_target(name)
+    device = getattr(target, "device", None)
+    if isinstance(target, CompiledTarget):
+        target = replace(target, cache_dir=cache_dir)
+    elif hasattr(target, "timing") and (device is None or device.platform == "cpu"):
+        target = choose_target(name, TargetOptions())
+    try:
+        yield target
+    finally:
+        close_target(target)
+
+
+def close_target(target: Target) -> None:
+    """End the processes of a target that has some."""
+    if isinstance(target, SupervisedTarget):
+        target.close()
 
 
 def check_dtype(name: str, dtype: str) -> None:

@@ -107,8 +107,8 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     space = load_space(arguments.space)
     # the rest loads here, after what can be refused without it
     from autodistill.distill.flash import FlashSettings
-    from autodistill.profiler import Workload, get_target
-    from autodistill.profiler.tpu.target import CompiledTarget
+    from autodistill.profiler import Workload
+    from autodistill.profiler.choose import target_beside_training
     from autodistill.search.limits import Limits
     from autodistill.search.materials import TextSettings
     from autodistill.search.progress import Display
@@ -120,34 +120,32 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     _check_positive(arguments)
     limits = Limits(arguments.max_latency_ms, arguments.max_params)
     workload = Workload(arguments.batch_size, arguments.sequence_length, arguments.dtype)
-    target = get_target(arguments.target)
-    if isinstance(target, CompiledTarget):
-        target = replace(target, cache_dir=arguments.cache_dir / "programs")
-    teacher = load_teacher(arguments.teacher or demo_teacher_folder())
-    if teacher.kind is TeacherKind.MASKED_LM:
-        space = for_masked_lm(space)
-    longest = teacher.config.max_position_embeddings
-    text = TextSettings(corpus=tuple(arguments.corpus))
-    text = replace(text, passage_length=min(text.passage_length, longest))
-    settings = SearchSettings(
-        budget=budget,
-        teacher=teacher,
-        space=space,
-        target=target,
-        workload=workload,
-        limits=limits,
-        text=text,
-        flash=FlashSettings(steps=arguments.steps, seed=arguments.seed),
-        run_dir=Path("runs"),
-        cache_dir=arguments.cache_dir,
-        samples=arguments.samples,
-        corpus_key=text.corpus_key(),
-    )
-    run_dir = arguments.run_dir or Path("runs") / _run_name(settings.identity())
-    settings = replace(settings, run_dir=run_dir)
-    with Display(console) as display:
-        display.say(f"[bold]run[/]       {escape(str(run_dir))}")
-        Search(settings, display, began=began).run()
+    with target_beside_training(arguments.target, arguments.cache_dir / "programs") as target:
+        teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+        if teacher.kind is TeacherKind.MASKED_LM:
+            space = for_masked_lm(space)
+        longest = teacher.config.max_position_embeddings
+        text = TextSettings(corpus=tuple(arguments.corpus))
+        text = replace(text, passage_length=min(text.passage_length, longest))
+        settings = SearchSettings(
+            budget=budget,
+            teacher=teacher,
+            space=space,
+            target=target,
+            workload=workload,
+            limits=limits,
+            text=text,
+            flash=FlashSettings(steps=arguments.steps, seed=arguments.seed),
+            run_dir=Path("runs"),
+            cache_dir=arguments.cache_dir,
+            samples=arguments.samples,
+            corpus_key=text.corpus_key(),
+        )
+        run_dir = arguments.run_dir or Path("runs") / _run_name(settings.identity())
+        settings = replace(settings, run_dir=run_dir)
+        with Display(console) as display:
+            display.say(f"[bold]run[/]       {escape(str(run_dir))}")
+            Search(settings, display, began=began).run()
 
 
 def _check_positive(arguments: Arguments) -> None:

@@ -4,6 +4,7 @@ The processes are real; each takes a second or two to import everything.
 """
 
 import importlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,18 +12,22 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autodistill.errors import SpaceError, TargetError
 from autodistill.models.config import BertConfig
 from autodistill.profiler import (
+    TARGETS,
     SupervisedTarget,
     Workload,
     get_target,
     measure_all,
 )
-from autodistill.profiler.choose import TargetOptions, choose_target
+from autodistill.profiler.choose import TargetOptions, choose_target, target_beside_training
+from autodistill.profiler.estimated import RooflineTarget
+from autodistill.profiler.timed import TimedTarget
 
 HERE = Path(__file__).parent
 PATIENCE_S = 120.0
@@ -186,6 +191,34 @@ def test_a_target_by_name_is_the_same_in_its_own_process(tiny, short, monkeypatc
         target.close()
     with pytest.raises(TargetError, match="unknown target 'abacus'; known are"):
         choose_target("abacus", TargetOptions())
+
+
+@pytest.mark.parametrize("name", ["cpu", "local", "onnx-cpu"])
+def test_beside_training_a_cpu_is_timed_in_another_process(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    if name == "onnx-cpu":
+        pytest.importorskip("onnxruntime")
+    with target_beside_training(name, tmp_path) as target:
+        assert isinstance(target, SupervisedTarget)
+        assert target.device_kind == get_target(name).device_kind
+        assert len(multiprocessing.active_children()) == 1
+    assert not multiprocessing.active_children()
+
+
+def test_beside_training_other_targets_stay_in_this_process(tmp_path, monkeypatch):
+    with target_beside_training("cpu-roofline", tmp_path) as target:
+        assert isinstance(target, RooflineTarget)
+    # the memory of an accelerator belongs to the process that trains on it
+    accelerator = TimedTarget("gpu", "gpu")
+    vars(accelerator)["device"] = SimpleNamespace(platform="gpu", device_kind="a GPU")
+    monkeypatch.setitem(TARGETS, "gpu", ("timed", lambda: accelerator))
+    with target_beside_training("gpu", tmp_path) as target:
+        assert target is accelerator
+    with (
+        pytest.raises(TargetError, match="unknown target 'abacus'; known are"),
+        target_beside_training("abacus", tmp_path),
+    ):
+        pass
 
 
 # -- the parent ends ---------------------------------------------------------
