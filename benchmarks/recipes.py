@@ -4,29 +4,49 @@
 
 Distils the same student by every recipe that applies to the teacher, from the same
 text and with the same number of steps, and judges each on the same held-out
-passages. Recipes run as they are published, with their own learning rates: none was
-chosen on what is reported here. A recipe that does not apply is a record with the
-reason. Records go to ``recipes.json`` beside this script as they are made; a killed
-benchmark goes on where it was. With the default 4,000 steps of 4,096 tokens each run
-takes about an hour and a half on two cores; ``--steps 10 --seeds 0`` is a trial of a
-few minutes.
+passages. Recipes run as they are published, with their own starts and learning
+rates: none was chosen on what is reported here. A recipe that does not apply is a
+record with the reason. ``no-transfer`` is what they must be better than: from
+random weights, under a teacher with a head the words of the text alone are learnt,
+without it; under an embedding teacher the last layer and the output alone learn, as
+nothing else is to be had without transfer.
+
+Records go to ``recipes.json`` beside this script as they are made, under the name of
+the teacher; a killed benchmark goes on where it was. ``--steps 10 --seeds 0`` is a
+trial of a few minutes.
 """
 
 import argparse
 import json
+import os
 import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autodistill.distill.__main__ import main as distil
-from autodistill.distill.recipe import plan
-from autodistill.distill.recipes import RECIPES
+from autodistill.distill.output_terms import MaskedLM
+from autodistill.distill.recipe import Recipe, Stage, Start, plan
+from autodistill.distill.recipes import OUTPUTS, RECIPES
 from autodistill.distill.shape import student_config
 from autodistill.errors import RecipeError
-from autodistill.teacher import demo_teacher_folder, load_teacher
+from autodistill.teacher import TeacherKind, demo_teacher_folder, load_teacher
 
 HERE = Path(__file__).parent
+NO_TRANSFER = Recipe(
+    name="no-transfer",
+    summary="nothing of the teacher but what the output is fitted to",
+    source="what recipes are compared with",
+    start=Start.RANDOM,
+    stages=(
+        Stage("words", ((1.0, MaskedLM()),), only=TeacherKind.MASKED_LM),
+        *(stage for stage in OUTPUTS if stage.only is TeacherKind.EMBEDDING),
+    ),
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -36,7 +56,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, default=None, help="default: the demo's")
     parser.add_argument("--architecture", default="TinyBERT4", help="the student")
     parser.add_argument("--corpus", type=Path, nargs="*", default=[])
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="*", default=[NO_TRANSFER.name, *RECIPES])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -72,22 +92,36 @@ def run_one(recipe: str, seed: int, teacher: Path, options: argparse.Namespace) 
 
 
 def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    """All records so far."""
-    written = {**header, "at": datetime.now(UTC).isoformat(), "records": records}
-    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    """All records of this teacher so far; those of others stay."""
+    tables = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    means = {
+        name: summary([one["quality"] for one in records if one["recipe"] == name])
+        for name in dict.fromkeys(one["recipe"] for one in records if "seed" in one)
+    }
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tables[header["teacher"]["name"]] = {**header, "at": now, "quality": means, "records": records}
+    path.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+
+
+def summary(qualities: Sequence[float]) -> dict[str, float]:
+    """Mean, and standard deviation over seeds."""
+    spread = float(np.std(qualities, ddof=1)) if len(qualities) > 1 else 0.0
+    return {"mean": round(float(np.mean(qualities)), 4), "spread": round(spread, 4)}
 
 
 def main() -> None:
     """All recipes under all seeds."""
     options = arguments()
+    RECIPES[NO_TRANSFER.name] = NO_TRANSFER
     folder = options.teacher or demo_teacher_folder()
     teacher = load_teacher(folder)
     config = student_config(options.architecture, teacher)
     header = {
         "teacher": {"name": teacher.name, "fingerprint": teacher.fingerprint},
-        "architecture": options.architecture,
+        "student": {**asdict(config), "model_type": config.model_type},
+        "steps": options.steps,
         "tokens": options.steps * options.batch_size * options.sequence_length,
-        "machine": platform.processor() or platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
     records: list[dict[str, Any]] = []
     for name in options.recipes:
