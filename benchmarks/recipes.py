@@ -4,15 +4,15 @@
 
 Distils the same student by every recipe that applies to the teacher, from the same
 text and with the same number of steps, and judges each on the same held-out
-passages. Recipes run as they are published, with their own starts and learning
-rates: none was chosen on what is reported here. A recipe that does not apply is a
-record with the reason. ``no-transfer`` is what they must be better than: from
-random weights, under a teacher with a head the words of the text alone are learnt,
+passages. Recipes run as they are published, with their own starts (unless ``--start``
+gives all the same) and learning rates: none was chosen on what is reported here. A
+recipe that does not apply is a record with the reason. ``no-transfer`` is what they must
+be better than: under a teacher with a head, the words of the text alone are learnt,
 without it; under an embedding teacher the last layer and the output alone learn, as
 nothing else is to be had without transfer.
 
 Records go to ``recipes.json`` beside this script as they are made, under the name of
-the teacher; a killed benchmark goes on where it was. ``--steps 10 --seeds 0`` is a
+teacher and student; a killed benchmark goes on where it was. ``--steps 10 --seeds 0`` is a
 trial of a few minutes.
 """
 
@@ -57,6 +57,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--architecture", default="TinyBERT4", help="the student")
     parser.add_argument("--corpus", type=Path, nargs="*", default=[])
     parser.add_argument("--recipes", nargs="*", default=[NO_TRANSFER.name, *RECIPES])
+    parser.add_argument("--start", choices=list(Start), help="of all; default: each its own")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -82,6 +83,7 @@ def run_one(recipe: str, seed: int, teacher: Path, options: argparse.Namespace) 
             "batch-size": options.batch_size,
             "sequence-length": options.sequence_length,
             "out": out,
+            **({"start": options.start} if options.start else {}),
         }
         command = [word for name, value in words.items() for word in (f"--{name}", str(value))]
         if options.corpus:
@@ -99,7 +101,12 @@ def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> 
         for name in dict.fromkeys(one["recipe"] for one in records if "seed" in one)
     }
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    tables[header["teacher"]["name"]] = {**header, "at": now, "quality": means, "records": records}
+    tables[f"{header['teacher']['name']}, {header['student']['name']}"] = {
+        **header,
+        "at": now,
+        "quality": means,
+        "records": records,
+    }
     path.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
 
 
@@ -118,7 +125,12 @@ def main() -> None:
     config = student_config(options.architecture, teacher)
     header = {
         "teacher": {"name": teacher.name, "fingerprint": teacher.fingerprint},
-        "student": {**asdict(config), "model_type": config.model_type},
+        "student": {
+            "name": Path(options.architecture).stem,
+            **asdict(config),
+            "model_type": config.model_type,
+        },
+        "start": options.start or "each recipe's own",
         "steps": options.steps,
         "tokens": options.steps * options.batch_size * options.sequence_length,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
