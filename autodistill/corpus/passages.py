@@ -15,6 +15,8 @@ from tokenizers import Tokenizer
 from autodistill.corpus.store import TokenStore
 from autodistill.errors import CorpusError
 
+HELD_OUT_LEAST = 2  # below, quality has no standard error
+
 
 @dataclasses.dataclass(frozen=True)
 class SpecialTokens:
@@ -157,24 +159,30 @@ def passage_sources(
     batch_size: int,
     min_tokens: int = 16,
 ) -> tuple[PassageSource, PassageSource]:
-    """Return the training side and the held-out side, each with a batch at least.
+    """Return the training side, of a batch at least, and the held-out side.
 
     Raises:
-        CorpusError: One side has fewer than ``batch_size`` passages.
+        CorpusError: There are fewer than ``batch_size`` training passages, or fewer
+            than two held-out ones.
         ValueError: As ``PassageSource`` does.
     """
-    sides = []
-    for held_out in (False, True):
-        source = PassageSource(
+    train, held_out = (
+        PassageSource(
             store,
-            held_out=held_out,
+            held_out=side,
             sequence_length=sequence_length,
             special=special,
             min_tokens=min_tokens,
         )
-        require_batch(source, batch_size)
-        sides.append(source)
-    return sides[0], sides[1]
+        for side in (False, True)
+    )
+    require_batch(train, batch_size)
+    if len(held_out) < HELD_OUT_LEAST:
+        raise CorpusError(
+            f"expected at least {HELD_OUT_LEAST} held-out passages of {sequence_length} tokens to "
+            f"judge on; the text gives {len(held_out)}. Add text, or use shorter sequences"
+        )
+    return train, held_out
 
 
 def require_batch(source: PassageSource, batch_size: int) -> None:

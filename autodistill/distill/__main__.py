@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autodistill.distill.targets import CacheSettings
 
 PROG = "python -m autodistill.distill"
+MOST_GIB = 2**33 - 1  # all that a file system can address
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 
 
@@ -103,7 +104,8 @@ class Arguments:
     --cache-dir. Outputs that do not fit are computed at every step, and the run says so."""
     cache_gib: float = 20.0
     """The most that this cache may take. What was used longest ago is deleted to make room, never
-    what a run is using."""
+    what a run is using; where a larger limit has filled it further, no more than the room that is
+    needed."""
     soft_targets: int = 64
     """Of the teacher's distribution at a masked place, the likeliest words that are kept; all
     others count as one. For recipes with soft targets."""
@@ -157,16 +159,23 @@ def distil(arguments: Arguments, console: Console) -> None:
     if arguments.start is not None:
         recipe = replace(recipe, start=Start(arguments.start))
     # the rest loads here, after what can be refused without it
+    import jax
+
     from autodistill.corpus import passage_sources
     from autodistill.distill.beginning import make_material
-    from autodistill.distill.checkpoints import begun
-    from autodistill.distill.full import FullDistillation, FullSettings, make_batches
+    from autodistill.distill.checkpoints import begun, check_folder
+    from autodistill.distill.full import (
+        FullDistillation,
+        FullSettings,
+        early_identity,
+        make_batches,
+    )
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan
     from autodistill.distill.shape import student_config
     from autodistill.distill.targets import make_targets
-    from autodistill.distill.trainer import TrainSettings
+    from autodistill.distill.trainer import TrainSettings, check_split
     from autodistill.export import save_student
     from autodistill.search.materials import TextSettings, tokenised
     from autodistill.search.progress import Display
@@ -196,15 +205,28 @@ def distil(arguments: Arguments, console: Console) -> None:
         )
     config = student_config(arguments.architecture, teacher)
     planned = plan(recipe, teacher, config, steps=arguments.steps)
+    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
+    identity = {
+        "corpus": text.corpus_key(),
+        "sequence_length": arguments.sequence_length,
+        "fitted_passages": arguments.fitted_passages,
+        "held_out_passages": arguments.held_out_passages,
+    }
+    check_split(settings.train, len(jax.devices()))
+    known = {**early_identity(recipe, teacher, config, settings), "text": identity}
+    check_folder(arguments.out, known)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     say(f"[bold]run[/]       {escape(str(arguments.out))}")
-    say(f"[bold]teacher[/]   {escape(teacher.name)}, {teacher.parameters / 1e6:.1f}M parameters")
+    kind = teacher.kind.value.replace("_", "-")
+    millions = teacher.parameters / 1e6
+    say(f"[bold]teacher[/]   {escape(teacher.name)}: {kind}, {millions:.1f}M parameters")
+    for note in teacher.notes:
+        say(f"          {escape(note)}")
     phases = ", ".join(f"{one.name} ({one.steps:,})" for one in planned)
     say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps")
-    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
     with Display(console) as display:
         store = tokenised(teacher, text, arguments.cache_dir, display)
         train, held_source = passage_sources(
@@ -220,7 +242,7 @@ def distil(arguments: Arguments, console: Console) -> None:
                 recipe,
                 count=arguments.fitted_passages,
                 seed=arguments.seed,
-                cache_dir=arguments.cache_dir / "teacher",
+                cache=cache,
                 progress=advance,
             )
         held = make_held_out(
@@ -249,12 +271,6 @@ def distil(arguments: Arguments, console: Console) -> None:
         settings=settings,
         targets=targets,
     )
-    identity = {
-        "corpus": text.corpus_key(),
-        "sequence_length": arguments.sequence_length,
-        "fitted_passages": arguments.fitted_passages,
-        "held_out_passages": arguments.held_out_passages,
-    }
     with TrainingProgress(console, arguments.steps) as progress:
         result = run.run(
             arguments.out,
@@ -276,8 +292,10 @@ def cache_settings(arguments: Arguments) -> "CacheSettings | None":
     from autodistill.distill.cache_folder import GIB
     from autodistill.distill.targets import CacheSettings
 
-    if not 0 <= arguments.cache_gib < float("inf"):
-        raise ArgumentError(f"--cache-gib must be at least 0; got {arguments.cache_gib}")
+    if not 0 <= arguments.cache_gib <= MOST_GIB:
+        raise ArgumentError(
+            f"--cache-gib must lie from 0 to {MOST_GIB:,}; got {arguments.cache_gib:g}"
+        )
     folder = Path(arguments.teacher_cache or arguments.cache_dir / "teacher")
     limit = int(arguments.cache_gib * GIB)
     settings = CacheSettings(folder, limit, arguments.soft_targets, arguments.mask_copies)

@@ -116,17 +116,7 @@ def adapt(
             "a masked-LM head scores with the word embeddings, so they must not be wider than the "
             f"hidden states; {teacher.name} has {config.embedding_width} and {config.hidden_size}"
         )
-    numbers = asdict(settings)
-    for name in ("log_every", "checkpoint_every", "accumulate"):
-        del numbers["train"][name]
-    identity = {
-        "version": __version__,
-        "objective": "mlm",
-        "teacher": teacher.fingerprint,
-        "settings": numbers,
-        "text": text or {},
-    }
-    checkpoints = Checkpoints(folder, identity)
+    checkpoints = Checkpoints(folder, identity(teacher, settings, text))
     try:
         initial = first_weights(teacher, source, seed=settings.seed)
         batches = Batches(
@@ -159,6 +149,22 @@ def adapt(
         trained.seconds,
         tokens / max(trained.seconds, 1e-9),
     )
+
+
+def identity(
+    teacher: Teacher, settings: AdaptSettings, text: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What may not change while a run folder is continued."""
+    numbers = asdict(settings)
+    for name in ("log_every", "checkpoint_every", "accumulate"):
+        del numbers["train"][name]
+    return {
+        "version": __version__,
+        "objective": "mlm",
+        "teacher": teacher.fingerprint,
+        "settings": numbers,
+        "text": text or {},
+    }
 
 
 def as_masked_lm(teacher: Teacher) -> Teacher:

@@ -5,7 +5,6 @@ Axes: n = passages, L = sequence, e = output width.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,8 +19,15 @@ from autodistill.distill.output_layer import (
 )
 from autodistill.distill.passage_set import PassageSet, draw_passages
 from autodistill.distill.recipe import Planned, Recipe, Start
-from autodistill.distill.start import WordStart, random_weights, started_weights, word_start
+from autodistill.distill.start import (
+    WordStart,
+    random_start,
+    random_weights,
+    started_weights,
+    word_start,
+)
 from autodistill.distill.student import StudentProgram
+from autodistill.distill.targets import CacheSettings
 from autodistill.distill.teacher_outputs import TeacherOutputs, teacher_outputs
 from autodistill.models.checkpoint import HEAD_PREFIX
 from autodistill.models.config import EncoderConfig
@@ -64,10 +70,12 @@ def make_material(
     *,
     count: int,
     seed: int,
-    cache_dir: Path,
+    cache: CacheSettings | None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Material:
     """Run an embedding teacher over some passages; count the words of a masked-LM one's.
+
+    Its outputs are kept in ``cache``, or in memory alone where there is none.
 
     Raises:
         TeacherError: The outputs cannot be kept on disk.
@@ -75,7 +83,13 @@ def make_material(
     passages = draw_passages(source, count, seed=seed)
     outputs = None
     if teacher.kind is TeacherKind.EMBEDDING:
-        outputs = teacher_outputs(teacher, passages, cache_dir=cache_dir, progress=progress)
+        outputs = teacher_outputs(
+            teacher,
+            passages,
+            cache_dir=cache.folder if cache else None,
+            limit=cache.limit if cache else 0,
+            progress=progress,
+        )
     words = None
     if recipe.start is Start.WORDS:
         nothing = TeacherOutputs(np.zeros((0, 0, 0), np.float16), None)  # that start reads none
@@ -126,7 +140,7 @@ def _encoder_weights(
 ) -> dict[str, np.ndarray]:
     match recipe.start:
         case Start.RANDOM:
-            return random_weights(config, rng, head=head)
+            return random_start(config, rng, head=head)
         case Start.WORDS:
             assert material.words is not None, "made for this recipe"
             return started_weights(config, material.words, rng, head=head)

@@ -26,6 +26,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from autodistill.distill.locks import locked_file
+
 GIB = 2**30
 LIMIT = 20 * GIB  # of the folder, if not given
 SPARE = GIB  # left free on the disk for others
@@ -68,7 +70,7 @@ class Entry:
     def __init__(self, folder: Path, layout: Layout) -> None:
         """Open what ``CacheFolder.reserve`` has made."""
         self.layout = layout
-        self._in_use = _locked_file(folder / "in_use", fcntl.LOCK_SH)
+        self._in_use = locked_file(folder / "in_use", fcntl.LOCK_SH)
         self._writing = (folder / "writing").open("ab")
         self._rows_file = (folder / "rows").open("r+b", buffering=0)
         self._checks_file = (folder / "checks").open("r+b", buffering=0)
@@ -125,7 +127,8 @@ class CacheFolder:
 
     Args:
         path: Made when it is needed. What else lies in it is left alone.
-        limit: Of all entries together, when one is made.
+        limit: Of all entries together, when one is made. Where another's larger limit has
+            filled it further, a new entry evicts no more than its own size.
     """
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
@@ -141,12 +144,12 @@ class CacheFolder:
             required: Go beyond the limit where evicting does not suffice.
 
         Raises:
-            CacheFullError: They exceed the limit less what is in use, or the disk is
-                short or refuses.
+            CacheFullError: They exceed the limit, alone or because what could be evicted
+                is in use, or the disk is short or refuses.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with _locked_file(self.path / ".lock", fcntl.LOCK_EX):
+            with locked_file(self.path / ".lock", fcntl.LOCK_EX):
                 return self._reserved(layouts, required)
         except OSError as error:
             raise CacheFullError(error.strerror or str(error)) from error
@@ -158,7 +161,7 @@ class CacheFolder:
         try:
             for one in missing:  # of a wrong size
                 shutil.rmtree(self.path / one.name, ignore_errors=True)
-            self._make_room(sum(one.size for one in missing), required)
+            self._make_room(sum(one.size + len(_described(one)) for one in missing), required)
             for one in missing:
                 _allocate(self.path / one.name, one)
         except (CacheFullError, OSError):
@@ -171,25 +174,40 @@ class CacheFolder:
         return [opened.get(one.name) or Entry(self.path / one.name, one) for one in layouts]
 
     def _make_room(self, needed: int, required: bool) -> None:
-        """Evict until ``needed`` more fit; nothing, where they would not even then."""
+        """Evict until ``needed`` more fit; nothing, where they would not even then.
+
+        What lies beyond the limit is there under a larger one, and not to be undone: then
+        no more than ``needed`` is evicted for the limit's sake, less where all entries
+        that are left are larger.
+        """
         if not needed:
             return
+        if needed > self.limit and not required:
+            raise CacheFullError(self._reason(True, needed))
         sizes = {folder: _size(folder) for folder in self._entries()}
-        over_limit = sum(sizes.values()) + needed - self.limit
+        total = sum(sizes.values())
+        over_limit = needed - max(self.limit - total, 0)
         over_disk = needed + SPARE - shutil.disk_usage(self.path).free
-        freed, wanted = 0, max(over_limit, over_disk)
+        most = needed if total > self.limit else total
+        freed = spared = 0
         locks: dict[Path, IO[bytes]] = {}
         try:
             for folder in sorted(sizes, key=_last_opened):
-                if freed >= wanted:
+                if freed >= max(over_limit, over_disk):
                     break
                 try:
-                    locks[folder] = _locked_file(folder / "in_use", fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock = locked_file(folder / "in_use", fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
+                if freed >= over_disk and freed + sizes[folder] > most:
+                    lock.close()
+                    spared += sizes[folder]
+                    continue
+                locks[folder] = lock
                 freed += sizes[folder]
-            if freed < (over_disk if required else wanted):
-                raise CacheFullError(self._reason(over_limit > over_disk and not required, needed))
+            short_disk = freed < over_disk
+            if short_disk or (freed + spared < over_limit and not required):
+                raise CacheFullError(self._reason(not short_disk, needed))
             for folder in locks:
                 shutil.rmtree(folder)
         finally:
@@ -229,7 +247,7 @@ def _is_there(folder: Path, layout: Layout) -> bool:
 def _allocate(folder: Path, layout: Layout) -> None:
     """Files of an entry, all zeros, their blocks reserved on the disk where it can do so."""
     folder.mkdir()
-    (folder / "about.json").write_text(json.dumps(dict(layout.about), indent=2) + "\n")
+    (folder / "about.json").write_bytes(_described(layout))
     (folder / "in_use").touch()
     for name, size in (("checks", 4), ("rows", layout.dtype.itemsize)):
         with (folder / name).open("wb") as file:
@@ -237,6 +255,10 @@ def _allocate(folder: Path, layout: Layout) -> None:
                 os.posix_fallocate(file.fileno(), 0, layout.rows * size)
             else:
                 file.truncate(layout.rows * size)
+
+
+def _described(layout: Layout) -> bytes:
+    return (json.dumps(dict(layout.about), indent=2) + "\n").encode()
 
 
 def _size(folder: Path) -> int:
@@ -248,17 +270,6 @@ def _last_opened(folder: Path) -> float:
         return (folder / "in_use").stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _locked_file(path: Path, how: int) -> IO[bytes]:
-    """An open file with a lock, which ends when the file is closed."""
-    file = path.open("ab")
-    try:
-        fcntl.flock(file, how)
-    except OSError:
-        file.close()
-        raise
-    return file
 
 
 def _write_at(file: IO[bytes], data: bytes, offset: int) -> None:

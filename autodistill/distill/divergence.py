@@ -10,6 +10,10 @@ from autodistill.distill.train_step import State
 from autodistill.errors import TrainingError
 
 DIVERGED = 20.0  # times the loss that a phase began with
+# Or times this, where it began with less, as a copy of the teacher does, near 0: the first
+# steps move that away, to many times nothing. It is about what nats, distances of unit
+# vectors and shares of a variance are for a student that knows nothing.
+SIZEABLE = 1.0
 
 
 def check_losses(
@@ -26,7 +30,7 @@ def check_losses(
             f"training diverged at step {first_bad} of phase {phase.name} (learning rate "
             f"{phase.learning_rate:g}): {cause}; {advice}"
         )
-    if earlier and record["loss"] > DIVERGED * earlier[0]["loss"] > 0:
+    if earlier and record["loss"] > DIVERGED * max(earlier[0]["loss"], SIZEABLE):
         raise TrainingError(
             f"training diverged by step {record['step']} of phase {phase.name} (learning rate "
             f"{phase.learning_rate:g}): the loss is {record['loss']:.3g}, which began at "

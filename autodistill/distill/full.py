@@ -33,7 +33,7 @@ from autodistill.distill.targets import Targets, make_targets
 from autodistill.distill.terms import Compared
 from autodistill.distill.throughput import matrix_product_flops_per_s, step_flops
 from autodistill.distill.train_step import Batch, Loss, Params, Part
-from autodistill.distill.trainer import Trainer, TrainSettings
+from autodistill.distill.trainer import Trainer, TrainSettings, check_split
 from autodistill.distill.views import TABLE, View, student_view, teacher_view
 from autodistill.errors import ArgumentError, TrainingError
 from autodistill.models.config import EncoderConfig, MobileBertConfig
@@ -115,18 +115,8 @@ class FullDistillation:
 
     def identity(self) -> dict[str, Any]:
         """What may not change while a run folder is continued."""
-        settings = asdict(self.settings)
-        for name in ("log_every", "checkpoint_every", "accumulate"):
-            del settings["train"][name]
-        return {
-            "version": __version__,
-            "recipe": self.recipe.name,
-            "start_from": self.recipe.start.value,
-            "teacher": self.teacher.fingerprint,
-            "student": {"model_type": self.config.model_type, **asdict(self.config)},
-            "settings": settings,
-            "teacher_outputs": self.targets.record(),
-        }
+        early = early_identity(self.recipe, self.teacher, self.config, self.settings)
+        return {**early, "teacher_outputs": self.targets.record()}
 
     def run(
         self,
@@ -155,6 +145,7 @@ class FullDistillation:
             TeacherError: The disk refuses the teacher's outputs.
             ArgumentError: The batch does not fit the devices.
         """
+        check_split(self.settings.train, len(devices or jax.devices()))
         checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}})
         try:
             began = time.perf_counter()
@@ -289,6 +280,23 @@ class FullDistillation:
                 part: jnp.asarray(params[f"output.{part}"]) / scale for part in ("kernel", "bias")
             }
         return result
+
+
+def early_identity(
+    recipe: Recipe, teacher: Teacher, config: EncoderConfig, settings: FullSettings
+) -> dict[str, Any]:
+    """What of a run's identity is known before its text is read."""
+    numbers = asdict(settings)
+    for name in ("log_every", "checkpoint_every", "accumulate"):
+        del numbers["train"][name]
+    return {
+        "version": __version__,
+        "recipe": recipe.name,
+        "start_from": recipe.start.value,
+        "teacher": teacher.fingerprint,
+        "student": {"model_type": config.model_type, **asdict(config)},
+        "settings": numbers,
+    }
 
 
 def make_batches(teacher: Teacher, source: Source, settings: FullSettings) -> Batches:

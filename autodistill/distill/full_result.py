@@ -18,7 +18,7 @@ class FullResult:
         student: Ready to be saved.
         judged: On held-out passages.
         start: The same before the first step.
-        records: Means of the losses, in order.
+        records: Means of the losses, in order; none of a finished run whose file is gone.
         seconds: Spent in steps, over all sittings.
         compile_s: Spent in compiling, in this one.
         teacher_s: Spent in checking and filling the cache of teacher outputs, in this one.
@@ -59,7 +59,7 @@ class FullResult:
         return {
             **judged(self.judged),
             "start": judged(self.start),
-            "losses": self.records[-1],
+            "losses": self.records[-1] if self.records else None,
             "seconds": self.seconds,
             "compile_s": self.compile_s,
             "teacher_s": self.teacher_s,

@@ -148,8 +148,7 @@ def fill(
                 end = min(begin + ROWS_PER_CALL, n)
                 if not any(rows[begin:end].any() for rows in lacking.values()):
                     continue
-                block = np.arange(begin, begin + ROWS_PER_CALL) % n  # one shape, so one program
-                outputs = jax.device_get(run(texts.gather(block)))
+                outputs = jax.device_get(run(texts.gather(_block(begin, n))))
                 for quantity, rows in lacking.items():
                     packed = _packed(outputs[quantity.name], entries[quantity].layout.dtype)
                     for row in begin + np.flatnonzero(rows[begin:end]):
@@ -162,12 +161,37 @@ def fill(
             ) from error
 
 
+def computed(
+    teacher: Teacher,
+    texts: Texts,
+    wanted: Mapping[Quantity, Layout],
+    *,
+    progress: Progress | None = None,
+) -> dict[Quantity, np.ndarray]:
+    """The rows that ``fill`` would keep, in memory; nothing is written."""
+    rows = {quantity: np.empty(layout.rows, layout.dtype) for quantity, layout in wanted.items()}
+    run, n = teacher_program(teacher, wanted), len(texts)
+    for begin in range(0, n, ROWS_PER_CALL):
+        end = min(begin + ROWS_PER_CALL, n)
+        outputs = jax.device_get(run(texts.gather(_block(begin, n))))
+        for quantity, found in rows.items():
+            found[begin:end] = _packed(outputs[quantity.name], found.dtype)[: end - begin]
+        if progress is not None:
+            progress(end, n)
+    return rows
+
+
 def teacher_program(teacher: Teacher, quantities: Iterable[Quantity]) -> Callable[[Batch], Outputs]:
     """The teacher as a compiled function of one block of texts."""
     wanted = list(quantities)
     weights = jax.device_put(dict(teacher.weights))
     run = jax.jit(lambda weights, batch: _outputs(teacher, wanted, weights, batch, scan=False))
     return lambda batch: run(weights, _read(batch))
+
+
+def _block(begin: int, n: int) -> np.ndarray:  # (ROWS_PER_CALL,)
+    """Texts that are read together; of one number, so that one program reads them all."""
+    return np.arange(begin, begin + ROWS_PER_CALL) % n
 
 
 def _outputs(

@@ -9,12 +9,13 @@ def make_optimiser(
 ) -> optax.GradientTransformation:
     """AdamW under a clipped gradient; decay on matrices only.
 
-    The rate rises linearly over the first 5% of the steps and then falls to zero.
+    The rate rises linearly over the first 5% of the steps and then falls to zero, which
+    is that of the step after the last: a run of one step learns.
     """
     warmup = max(steps // 20, 1)
     schedule = optax.join_schedules(
         [
-            optax.linear_schedule(0.0, learning_rate, warmup),
+            optax.linear_schedule(learning_rate / warmup, learning_rate, max(warmup - 1, 1)),
             optax.linear_schedule(learning_rate, 0.0, max(steps - warmup, 1)),
         ],
         [warmup],

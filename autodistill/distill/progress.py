@@ -13,7 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-LINES = 10  # of losses that stay
+LINES = 10  # of losses, and of what the teacher has read, that stay
 
 
 class TrainingProgress:
@@ -26,7 +26,7 @@ class TrainingProgress:
 
     def __init__(self, console: Console, steps: int) -> None:
         self.console, self.steps = console, steps
-        self._begun, self._lines = False, 0
+        self._begun, self._lines, self._read = False, 0, 0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -53,6 +53,10 @@ class TrainingProgress:
         self._progress.update(
             self._task, completed=done, total=total, description="teacher reads the text"
         )
+        tenth = done * LINES // total
+        if tenth > self._read and not self.console.is_terminal:
+            self.console.print(f"  teacher has read {done:,} of {total:,} texts", highlight=False)
+        self._read = tenth
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """A record of the trainer's."""

@@ -12,9 +12,10 @@ from autodistill.distill.layer_map import LayerMap
 from autodistill.distill.terms import Need, Term
 from autodistill.errors import RecipeError
 from autodistill.models.checkpoint import HEAD_PREFIX
-from autodistill.models.config import EncoderConfig
+from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, TeacherKind
 
+OF_STATES = frozenset({Need.HEAD, Need.EMBEDDING, Need.PROJECTIONS, Need.BLOCKS})
 ADAPT = "python -m autodistill.teacher adapt"
 
 
@@ -87,6 +88,7 @@ class Planned:
         begin: Layers of the student up to this one are frozen.
         depth: Layers of the student that are run.
         teacher_depth: Layers of the teacher that are run.
+        unread: How names of parameters begin that no term reads, though their layer is run.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Planned:
     begin: int
     depth: int
     teacher_depth: int
+    unread: tuple[str, ...] = ()
 
     def trains(self, name: str) -> bool:
         """Whether the parameter of this name is trained.
@@ -103,6 +106,8 @@ class Planned:
         What no term reads is not: the optimiser would let it decay.
         """
         needs, owner = self.stage.needs, name.split(".")[0]
+        if name.startswith(self.unread):
+            return False
         match owner:
             case "embeddings":
                 return self.begin == 0
@@ -178,7 +183,16 @@ def _draft(
         begin=begin,
         depth=0 if Need.BLOCKS in stage.needs and not whole else depth,
         teacher_depth=teacher.config.num_hidden_layers if whole else teacher_last,
+        unread=() if stage.needs & OF_STATES else _behind_attention(student, depth),
     )
+
+
+def _behind_attention(student: EncoderConfig, depth: int) -> tuple[str, ...]:
+    """What the last layer computes that its queries, keys and values do not depend on."""
+    parts = ["attention.output", "intermediate", "ffn", "output"]
+    if isinstance(student, MobileBertConfig) and not student.use_bottleneck_attention:
+        parts.append("bottleneck.input")
+    return tuple(f"encoder.layer.{depth - 1}.{part}." for part in parts)
 
 
 def _split(steps: int, shares: list[float]) -> list[int]:

@@ -102,7 +102,9 @@ MOBILEBERT = Recipe(
     source="MobileBERT, https://arxiv.org/abs/2004.02984, sections 3.3 to 3.5",
     start=Start.RANDOM,
     stages=(
-        # 240,000 and 500,000 steps in the published run
+        # 240,000 and 500,000 steps in the published run. There the embedding and the
+        # classifier are the teacher's and lower layers learn on at a small rate; here
+        # they begin at random (widths differ) and are frozen. No next-sentence loss.
         Stage(
             "progressive",
             (*FEATURE_MAPS, (1.0, AttentionProbabilities())),

@@ -145,6 +145,30 @@ def random_weights(
     return weights
 
 
+def random_start(
+    config: EncoderConfig, rng: np.random.Generator, *, head: bool
+) -> dict[str, np.ndarray]:
+    """Weights of a student that begins at random, of any depth.
+
+    Where no norm sets sums back to unit size, what is added is made small: each of the
+    n sums in a row gets 1 / sqrt(n) of it, so that a stack of any depth keeps states,
+    and gradients, of unit size. After [Zhang2019], section 3.
+
+    References:
+        [Zhang2019] Zhang, Dauphin, Ma. Fixup Initialization. https://arxiv.org/abs/1901.09321
+    """
+    weights = random_weights(config, rng, head=head)
+    if not (isinstance(config, MobileBertConfig) and config.normalization_type == "no_norm"):
+        return weights
+    within = config.num_feedforward_networks + 1  # sums of a block's narrow states
+    for name, value in weights.items():
+        if name.endswith("output.bottleneck.dense.weight"):
+            value /= np.float32(np.sqrt(config.num_hidden_layers))
+        elif name.startswith("encoder.") and name.endswith("output.dense.weight"):
+            value /= np.float32(np.sqrt(within))
+    return weights
+
+
 def started_weights(
     config: EncoderConfig, start: WordStart, rng: np.random.Generator, *, head: bool
 ) -> dict[str, np.ndarray]:

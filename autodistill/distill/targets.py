@@ -127,7 +127,7 @@ class Targets:
         """Run the teacher for what is to be kept and is not there.
 
         Args:
-            progress: Called with texts done and texts in all.
+            progress: Called with texts done and texts in all, over all phases.
             on_wait: Called where another process does it, which is waited for.
 
         Raises:
@@ -137,8 +137,11 @@ class Targets:
         for phase in self.phases:
             if phase.kept is not None:
                 groups.setdefault(phase.kept.texts.digest, []).append(phase.kept)
+        before, total = 0, sum(len(group[0].texts) for group in groups.values())
         for group in groups.values():
-            fill(group, progress=progress, on_wait=on_wait)
+            further = _further(progress, before, total) if progress else None
+            fill(group, progress=further, on_wait=on_wait)
+            before += len(group[0].texts)
 
     def close(self) -> None:
         """Let what is kept be evicted."""
@@ -204,6 +207,11 @@ def make_targets(
     chosen = tuple(found[i] for i in range(len(phases)))
     any_kept = any(phase.quantities is not None for phase in chosen)
     return Targets(static if any_kept else batches, chosen)
+
+
+def _further(progress: Progress, before: int, total: int) -> Progress:
+    """Progress of one group of texts as that of all, ``before`` of which are done."""
+    return lambda done, _: progress(before + done, total)
 
 
 def _phases(planned: Sequence[Planned]) -> tuple[PhaseTargets, ...]:

@@ -23,6 +23,7 @@ from autodistill.distill.kept import (
     ROWS_PER_CALL,
     Kept,
     Progress,
+    computed,
     fill,
     layouts,
     reserve,
@@ -40,13 +41,13 @@ class TeacherOutputs:
     """Targets of the students.
 
     Attributes:
-        states: (n, L, e) float16, memory-mapped. For a masked-LM teacher its
+        states: (n, L, e) float16, memory-mapped where they are kept. For a masked-LM teacher its
             last hidden states. For an embedding teacher each token's share of
             the passage embedding, so that pooling them gives it exactly; where
             pooling is not linear there is no such share, and these are the last
             hidden states.
         passages: (n, e) float32 embeddings; None for a masked-LM teacher.
-        kept: Where they lie on disk; not evicted as long as this is held.
+        kept: Where they lie on disk, if they do; not evicted as long as this is held.
     """
 
     states: np.ndarray
@@ -81,7 +82,7 @@ def teacher_outputs(
     teacher: Teacher,
     passages: PassageSet,
     *,
-    cache_dir: Path,
+    cache_dir: Path | None,
     limit: int = LIMIT,
     progress: Progress | None = None,
     on_wait: Callable[[], None] = lambda: None,
@@ -91,7 +92,7 @@ def teacher_outputs(
     Args:
         teacher: Runs only for rows that the cache lacks.
         passages: What it reads.
-        cache_dir: Folder of the cache.
+        cache_dir: Folder of the cache; None to compute them in memory and write nothing.
         limit: Bytes that all its entries may take; older ones are evicted. More where
             these outputs alone, and what other runs use now, need more.
         progress: Called with rows done and rows in all.
@@ -103,6 +104,10 @@ def teacher_outputs(
     texts, tokens, whole = PassageTexts(passages), TokenOutputs(), PassageOutputs()
     quantities: list[Quantity] = [tokens] if teacher.pooling is None else [tokens, whole]
     wanted = layouts(teacher, texts, quantities)
+    if cache_dir is None:
+        made = computed(teacher, texts, wanted, progress=progress)
+        found = {quantity: values["values"] for quantity, values in made.items()}
+        return TeacherOutputs(found[tokens], found.get(whole))
     try:
         kept = reserve(teacher, texts, wanted, CacheFolder(cache_dir, limit), required=True)
     except CacheFullError as error:

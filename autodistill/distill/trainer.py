@@ -113,17 +113,13 @@ class Trainer:
     ) -> None:
         self.phases, self.weights, self.batch_at = phases, weights, batch_at
         self.settings, self.checkpoints = settings, checkpoints
-        mesh = Mesh(np.array(devices or jax.devices()), ("data",))
+        devices = devices or jax.devices()
+        check_split(settings, len(devices))
+        mesh = Mesh(np.array(devices), ("data",))
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec("data"))
         self._micro = NamedSharding(mesh, PartitionSpec(None, "data"))
         self._compile_s = 0.0
-        size = settings.accumulate * mesh.size
-        if settings.batch_size % size:
-            raise ArgumentError(
-                f"--batch-size must be a multiple of {size}, for {mesh.size} devices and "
-                f"--accumulate {settings.accumulate}; got {settings.batch_size}"
-            )
 
     def run(
         self, params: Mapping[str, Any], constants: Any, on_record: OnRecord = lambda _: None
@@ -276,6 +272,20 @@ class Trainer:
 
     def _placed(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return jax.device_put(batch, self._split)
+
+
+def check_split(settings: TrainSettings, devices: int) -> None:
+    """Check that devices and micro-batches have equal parts of a batch.
+
+    Raises:
+        ArgumentError: They have not.
+    """
+    size = settings.accumulate * devices
+    if settings.batch_size % size:
+        raise ArgumentError(
+            f"--batch-size must be a multiple of {size}, for {devices} devices and "
+            f"--accumulate {settings.accumulate}; got {settings.batch_size}"
+        )
 
 
 def _record(phase: Phase, rest: Rest, *, steps: int) -> dict[str, Any]:

@@ -115,12 +115,16 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     check(arguments)
     assert arguments.out is not None, "checked"
     # the rest loads here, after what can be refused without it
+    import jax
+
     from autodistill.corpus import passage_sources
     from autodistill.distill.adapt import AdaptSettings, as_masked_lm
     from autodistill.distill.adapt import adapt as run
+    from autodistill.distill.adapt import identity as identity_of
+    from autodistill.distill.checkpoints import check_folder
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.progress import TrainingProgress
-    from autodistill.distill.trainer import TrainSettings
+    from autodistill.distill.trainer import TrainSettings, check_split
     from autodistill.export import check_replaceable, save_student
     from autodistill.search.materials import TextSettings, tokenised
     from autodistill.search.progress import Display
@@ -150,13 +154,24 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
             f"--sequence-length must be at most {longest}, the positions that the teacher has; "
             f"got {arguments.sequence_length}"
         )
+    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
+    identity = {
+        "corpus": text.corpus_key(),
+        "sequence_length": arguments.sequence_length,
+        "held_out_passages": arguments.held_out_passages,
+    }
+    state = out.with_name(f"{out.name}.training")
+    check_split(settings.train, len(jax.devices()))
+    check_folder(state, identity_of(teacher, settings, identity))
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     head = "its own head" if teacher.head is not None else "a new masked-LM head"
-    say(f"[bold]teacher[/]   {escape(teacher.name)}, {head}")
-    text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
+    kind = teacher.kind.value.replace("_", "-")
+    say(f"[bold]teacher[/]   {escape(teacher.name)}: {kind}, {head}")
+    for note in teacher.notes:
+        say(f"          {escape(note)}")
     with Display(console) as display:
         store = tokenised(teacher, text, arguments.cache_dir, display)
     train, held_source = passage_sources(
@@ -169,12 +184,6 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     held = make_held_out(
         masked, held_source, count=arguments.held_out_passages, seed=arguments.seed
     )
-    identity = {
-        "corpus": text.corpus_key(),
-        "sequence_length": arguments.sequence_length,
-        "held_out_passages": arguments.held_out_passages,
-    }
-    state = out.with_name(f"{out.name}.training")
     with TrainingProgress(console, arguments.steps) as progress:
         result = run(teacher, train, held, state, settings, text=identity, on_record=progress)
     save_student(result.student, masked, out)

@@ -1,5 +1,6 @@
 """Passages: every window where a plain loop puts it, and none across a split or a document."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -126,18 +127,23 @@ def test_both_sides_together(counting_store: MakeStore) -> None:
     )
 
 
-def test_a_side_too_small_for_a_batch_is_named(counting_store: MakeStore) -> None:
+def test_a_batch_larger_than_the_training_side_is_refused(counting_store: MakeStore) -> None:
+    """The held-out side is not batched, and may be smaller."""
     store = counting_store(LENGTHS)
     train, held_out = (len(source_of(store, side)) for side in (False, True))
-    assert held_out < train, "chosen so that each side can be the one that is too small"
-    for batch_size, message in (
-        (train + 1, f"at least {train + 1} training passages of 10 tokens.*gives {train}"),
-        (train, f"at least {train} held-out passages.*gives {held_out}. Add text, or use a small"),
-    ):
-        with pytest.raises(CorpusError, match=message):
-            passage_sources(
-                store, sequence_length=10, special=SPECIAL, batch_size=batch_size, min_tokens=3
-            )
+    assert 2 <= held_out < train
+    options = {"sequence_length": 10, "special": SPECIAL, "min_tokens": 3}
+    passage_sources(store, batch_size=train, **options)
+    message = f"at least {train + 1} training passages of 10 tokens.*gives {train}"
+    with pytest.raises(CorpusError, match=message):
+        passage_sources(store, batch_size=train + 1, **options)
+
+
+def test_one_held_out_passage_is_too_few_to_judge_on(counting_store: MakeStore) -> None:
+    store = counting_store([8, 8, 8])
+    store = dataclasses.replace(store, held_out=np.array([True, False, False]))
+    with pytest.raises(CorpusError, match=r"2 held-out passages of 10 .*gives 1\. Add text"):
+        passage_sources(store, sequence_length=10, special=SPECIAL, batch_size=1)
 
 
 def test_batch_size_must_be_positive(counting_store: MakeStore) -> None:

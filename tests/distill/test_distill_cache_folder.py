@@ -173,6 +173,38 @@ def test_cache_what_is_required_goes_beyond_the_limit(folder) -> None:
     assert names(room) == {"held", "large"}
 
 
+def test_cache_a_smaller_limit_does_not_purge_what_a_larger_one_let_in(folder) -> None:
+    """A new entry evicts its own size, the oldest first, and again for the next."""
+    for age, name in enumerate("abcdef"):
+        filled(folder, layout(name)).close()
+        os.utime(folder.path / name / "in_use", (age, age))
+    small = CacheFolder(folder.path, 2 * SIZE)
+    for required, name in ((False, "x"), (True, "y")):
+        small.reserve([layout(name)], required=required)[0].close()
+    assert names(folder) == {*"cdef", "x", "y"}
+    for one in (layout("x"), layout("c")):
+        assert small.reserve([one])[0].sound().all() == (one.name == "c")
+    with pytest.raises(CacheFullError, match="the cache may hold 0 MiB"):
+        small.reserve([layout("large", rows=20)])
+    assert names(folder) == {*"cdef", "x", "y"}
+
+
+def test_cache_an_entry_of_a_larger_limit_is_not_evicted_for_a_small_one(folder) -> None:
+    """Small ones come and go beside it; but not where all that is small is in use."""
+    filled(folder, layout("huge", rows=200)).close()
+    os.utime(folder.path / "huge" / "in_use", (0, 0))
+    small = CacheFolder(folder.path, 2 * SIZE)
+    small.reserve([layout("a")])[0].close()
+    held = small.reserve([layout("b")])[0]
+    assert names(folder) == {"huge", "b"}
+    (huge,) = folder.reserve([layout("huge", rows=200)])
+    with pytest.raises(CacheFullError, match="other runs use much of it now"):
+        small.reserve([layout("c")])
+    held.close()
+    small.reserve([layout("c")])
+    assert names(folder) == {"huge", "c"} and huge.sound().all()
+
+
 def test_cache_all_or_none(folder) -> None:
     """Where the second does not fit, the first is not made, and nothing is evicted."""
     room = CacheFolder(folder.path, 3 * SIZE)

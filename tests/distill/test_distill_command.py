@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from autodistill.distill.__main__ import main
+from autodistill.distill.checkpoints import Checkpoints
+from autodistill.distill.teacher_outputs import teacher_outputs
+from autodistill.teacher import load_teacher
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = {
@@ -185,8 +188,9 @@ def test_command_help_teaches(capsys) -> None:
         ({"weight_decay": -1}, "--weight-decay must be at least 0; got -1"),
         ({"weight_decay": "nan"}, "--weight-decay must be at least 0; got nan"),
         ({"seed": 2**32}, "--seed must lie from 0"),
-        ({"cache_gib": -1}, "--cache-gib must be at least 0; got -1"),
-        ({"cache_gib": "nan"}, "--cache-gib must be at least 0; got nan"),
+        ({"cache_gib": -1}, "--cache-gib must lie from 0 to 8,589,934,591; got -1"),
+        ({"cache_gib": "1e300"}, "--cache-gib must lie from 0 to 8,589,934,591; got 1e+300"),
+        ({"cache_gib": "nan"}, "--cache-gib must lie from 0 to 8,589,934,591; got nan"),
         ({"soft_targets": 0}, "--soft-targets must be at least 1; got 0"),
         ({"mask_copies": 0}, "--mask-copies must be at least 1; got 0"),
         ({"log_every": 0}, "--log-every must be at least 1"),
@@ -213,6 +217,74 @@ def test_command_refuses_bad_input(changes, message, folder, tmp_path, capsys, m
     assert not (tmp_path / "run" / "student").exists()
 
 
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("something slow is begun")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 9, "accumulate": 2}, "--batch-size must be a multiple of 2"),
+        ({"out": "busy"}, "is not empty and holds no run"),
+        ({"out": "busy/thesis.txt"}, "cannot be written"),
+        ({"out": "finished", "steps": 13}, "which differs in settings"),
+        ({"out": "finished", "sequence_length": 20}, "which differs in text"),
+        ({"out": "held"}, "another process runs in"),
+    ],
+)
+def test_command_refuses_before_anything_slow(
+    changes, message, folder, finished, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("autodistill.search.materials.tokenised", never)
+    (tmp_path / "busy").mkdir()
+    (tmp_path / "busy" / "thesis.txt").write_text("text")
+    held = Checkpoints(tmp_path / "held", {})
+    outs = {"finished": finished}
+    name = changes.get("out", "run")
+    words = options(folder, **{**changes, "out": outs.get(name, tmp_path / name)})
+    assert main(words) == 2
+    held.close()
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_command_shows_what_the_teacher_is_and_what_was_assumed(
+    folder, tmp_path, capsys, monkeypatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autodistill.search.materials.tokenised", stop)
+    assert main(options(folder, tmp_path / "run")) == 130
+    shown = " ".join(capsys.readouterr().out.split())
+    teacher = load_teacher(folder / "teacher")
+    assert "teacher: embedding, 0.0M parameters" in shown
+    assert teacher.notes and all(note in shown for note in teacher.notes)
+
+
+def test_command_keeps_all_that_the_teacher_says_in_the_cache_it_is_given(
+    folder, tmp_path, monkeypatch
+) -> None:
+    """Its folder and its limit; what a large limit let in would be evicted under another."""
+    seen = []
+
+    def spy(*arguments: object, **options: object) -> object:
+        seen.append((options["cache_dir"], options["limit"]))
+        return teacher_outputs(*arguments, **options)
+
+    monkeypatch.setattr("autodistill.distill.beginning.teacher_outputs", spy)
+    changes = {"cache_dir": tmp_path / "cache", "steps": 1}
+    kept = options(folder, tmp_path / "a", teacher_cache=tmp_path / "big", cache_gib=200, **changes)
+    assert main(kept) == 0
+    assert seen.pop() == (tmp_path / "big", 200 * 2**30)
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"tokens"}
+    before = sorted((tmp_path / "big").rglob("*"))
+    off = options(folder, tmp_path / "b", teacher_cache="off", **changes)
+    assert main(off) == 0
+    assert seen.pop()[0] is None
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"tokens"}
+    assert sorted((tmp_path / "big").rglob("*")) == before
+
+
 def test_command_needs_a_folder_and_leaves_others_alone(folder, finished, tmp_path, capsys) -> None:
     assert main(["--steps", "3"]) == 2
     assert "--out FOLDER is needed" in capsys.readouterr().err
@@ -237,7 +309,6 @@ def test_command_needs_a_folder_and_leaves_others_alone(folder, finished, tmp_pa
 )
 def test_command_shapes_by_name(name, family, layers, folder) -> None:
     from autodistill.distill.shape import student_config
-    from autodistill.teacher import load_teacher
 
     config = student_config(name, load_teacher(folder / "teacher"))
     assert (config.model_type, config.num_hidden_layers) == (family, layers)

@@ -23,7 +23,7 @@ from autodistill.distill.judge import HeldOut
 from autodistill.distill.recipe import plan
 from autodistill.distill.recipes import RECIPES
 from autodistill.distill.start import word_start
-from autodistill.distill.targets import CacheSettings, make_targets
+from autodistill.distill.targets import CacheSettings, Targets, make_targets
 from autodistill.distill.teacher_outputs import TeacherOutputs, embed_passages, teacher_outputs
 from autodistill.distill.throughput import layer_flops, matrix_product_flops_per_s, step_flops
 from autodistill.distill.trainer import TrainSettings
@@ -289,6 +289,27 @@ def test_full_every_term_has_a_value_per_position(name, cached, make, tmp_path) 
             assert found[term.name].shape == shapes[term.kind], term.name
             assert found[term.name].dtype == jnp.float32
         assert any(one.trains(name) for name in initial)
+
+
+def test_full_a_batch_that_cannot_be_split_is_refused_before_the_teacher_runs(
+    make, tmp_path, monkeypatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the teacher runs")
+
+    monkeypatch.setattr(Targets, "fill", never)
+    train = TrainSettings(batch_size=16, accumulate=3)
+    with pytest.raises(ArgumentError, match="--batch-size must be a multiple of 3"):
+        make("embedding", train=train).run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_full_a_finished_run_without_its_losses_is_read_again(make, tmp_path) -> None:
+    first = make("embedding", steps=2).run(tmp_path / "run")
+    (tmp_path / "run" / "losses.jsonl").unlink()
+    again = make("embedding", steps=2).run(tmp_path / "run")
+    assert again.judged == first.judged
+    assert first.to_record()["losses"]["step"] == 2 and again.to_record()["losses"] is None
 
 
 def test_full_another_run_in_the_folder_is_refused(make, tmp_path) -> None:

@@ -3,10 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from autodistill.distill.recipe import Planned, Start, plan
 from autodistill.distill.recipes import RECIPES, get_recipe
+from autodistill.distill.start import random_start
+from autodistill.distill.terms import Compared
+from autodistill.distill.views import student_view, teacher_view
 from autodistill.errors import RecipeError
 from autodistill.models.config import BertConfig, MobileBertConfig
 from autodistill.teacher import Teacher
@@ -81,6 +87,47 @@ def test_recipes_skip_stages_for_other_teachers(teachers) -> None:
     masked = plan(RECIPES["minilm"], teachers["masked"], NARROW, steps=10)
     assert [one.name for one in masked] == ["relations", "head"]
     assert trained(masked[1]) == [SECOND, HEAD]
+
+
+@pytest.mark.parametrize("family", ["bert", "mobilebert", "narrow attention"])
+def test_recipes_of_relations_train_what_they_reach(family: str, teachers) -> None:
+    """Exactly what has a gradient: nothing behind the last layer's queries, keys and values."""
+    student = NARROW
+    if family != "bert":
+        narrow = family == "narrow attention"
+        student = MobileBertConfig(
+            *(2, 16, 2, 24),
+            intra_bottleneck_size=8,
+            embedding_size=16,
+            num_feedforward_networks=2,
+            use_bottleneck_attention=narrow,
+            key_query_shared_bottleneck=not narrow,
+            **SIZES,
+        )
+    teacher = teachers["embedding"]
+    one = plan(RECIPES["minilm"], teacher, student, steps=10)[0]
+    start = random_start(student, np.random.default_rng(0), head=False)
+    ids = np.random.default_rng(1).integers(5, 60, (3, 8)).astype(np.int32)
+    batch = {"ids": ids, "mask": np.ones_like(ids)}
+    outputs = {
+        f"{layer}.{part}": jnp.zeros(shape)
+        for layer in ("output", "token_output")
+        for part, shape in (("kernel", (16, 24)), ("bias", (24,)))
+    }
+
+    def loss(params):
+        pooling, depth = teacher.pooling, one.depth
+        seen = student_view(
+            student, pooling, params | outputs, batch, begin=0, depth=depth, scan=False
+        )
+        said = teacher_view(teacher, teacher.weights, batch, depth=one.teacher_depth, scan=False)
+        compared = Compared(seen, said, one.layers, batch, params, {})
+        return sum(factor * term(compared).mean() for factor, term in one.stage.terms)
+
+    gradient = jax.grad(loss)({name: jnp.asarray(value) for name, value in start.items()})
+    assert {name for name, g in gradient.items() if jnp.any(g != 0)} == {
+        name for name in start if one.trains(name)
+    }
 
 
 def test_recipes_blocks_have_inlets_and_outlets(teachers) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from autodistill.distill.flash import FlashDistiller
 from autodistill.distill.linear import fit_ridge
@@ -12,6 +14,7 @@ from autodistill.distill.passage_set import PassageSet
 from autodistill.distill.start import (
     WordStart,
     contextual_word_means,
+    random_start,
     random_weights,
     started_weights,
     word_start,
@@ -210,3 +213,33 @@ def test_start_random_weights_depend_on_the_generator_alone() -> None:
     assert all((one[name] == same[name]).all() for name in one)
     assert any((one[name] != other[name]).any() for name in one)
     assert all(np.isfinite(value).all() for value in one.values())
+
+
+@pytest.mark.parametrize(("depth", "norm"), [(12, "no_norm"), (2, "no_norm"), (2, "layer_norm")])
+def test_random_starts_of_any_depth_keep_states_and_gradients_in_bounds(
+    depth: int, norm: str
+) -> None:
+    """Without a norm, the mean square of variance-preserving blocks grows tenfold with each."""
+    config = MobileBertConfig(
+        num_hidden_layers=depth,
+        hidden_size=64,
+        num_attention_heads=4,
+        intermediate_size=64,
+        embedding_size=32,
+        intra_bottleneck_size=32,
+        num_feedforward_networks=4,
+        normalization_type=norm,
+        **SIZES,
+    )
+    weights = random_start(config, np.random.default_rng(0), head=False)
+    graph, state = nnx.split(build_encoder(config, weights))
+    ids = jnp.asarray(np.random.default_rng(1).integers(5, VOCABULARY, (4, 16)))
+
+    def size(state: nnx.State) -> jax.Array:
+        return jnp.mean(nnx.merge(graph, state)(ids, jnp.ones_like(ids)) ** 2)
+
+    value, gradient = jax.jit(jax.value_and_grad(size))(state)
+    first = jnp.mean(build_encoder(config, weights).embeddings(ids, None) ** 2)
+    assert 0.5 * first < value < 50 * first
+    norms = [float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(gradient)]
+    assert np.isfinite(norms).all() and max(norms) < 100 * value

@@ -79,6 +79,13 @@ def test_targets_a_batch_has_what_the_teacher_says_of_it(masked, settings) -> No
         assert (batch[batch_key(soft, "classes")] == expected["classes"]).mean() > 0.95
 
 
+def test_targets_progress_is_of_all_phases(masked, settings) -> None:
+    """So that the time left is of all: done only grows, up to a total that stays."""
+    targets, calls = make_targets(*masked, settings), []
+    targets.fill(progress=lambda *done: calls.append(done))
+    assert calls == [(24, 104), (40, 104), (104, 104)]
+
+
 def test_targets_without_a_cache_every_step_runs_the_teacher(masked) -> None:
     teacher, planned, batches = masked
     targets = make_targets(teacher, planned, batches, None)

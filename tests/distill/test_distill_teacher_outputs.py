@@ -154,6 +154,21 @@ def test_the_teachers_own_guesses_are_counted(masked_lm, passages):
     np.testing.assert_array_equal(masked_correct(masked_lm, read), expected)
 
 
+def test_without_a_folder_they_are_the_same_bits(teacher, read, tmp_path, monkeypatch):
+    """And nothing is written."""
+    kept = teacher_outputs(teacher, read, cache_dir=tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    before, calls = sorted(tmp_path.rglob("*")), []
+    with file_size_limit(0):
+        made = teacher_outputs(
+            teacher, read, cache_dir=None, progress=lambda *done: calls.append(done)
+        )
+    assert made.kept is None and sorted(tmp_path.rglob("*")) == before
+    assert calls == [(64, COUNT), (COUNT, COUNT)]
+    np.testing.assert_array_equal(made.states, kept.states)
+    np.testing.assert_array_equal(made.passages, kept.passages)
+
+
 # -- a disk that refuses -----------------------------------------------------
 
 

@@ -2,10 +2,14 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +17,8 @@ import numpy as np
 import optax
 import pytest
 
-from autodistill.distill.checkpoints import Checkpoints, Place
+from autodistill.distill.checkpoints import Checkpoints, Place, check_folder
+from autodistill.distill.divergence import check_losses
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.phase import Phase
 from autodistill.distill.train_step import Part
@@ -70,6 +75,15 @@ def trainer(folder, settings=SETTINGS, **changes):
 CONSTANTS = {"scale": np.float32(1.5)}
 
 
+def run(folder, settings=SETTINGS, on_record=lambda _: None, **changes):
+    """A trainer's run, its folder let go of at the end."""
+    one = trainer(folder, settings, **changes)
+    try:
+        return one.run(START, CONSTANTS, on_record)
+    finally:
+        one.checkpoints.close()
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     return trainer(tmp_path_factory.mktemp("whole") / "run").run(START, CONSTANTS)
@@ -118,10 +132,10 @@ def test_trainer_stopped_anywhere_ends_as_if_it_had_not(stop, uninterrupted, tmp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trainer(tmp_path / "run").run(START, CONSTANTS, interrupt)
+        run(tmp_path / "run", on_record=interrupt)
     with (tmp_path / "run" / "losses.jsonl").open("a") as file:
         file.write('{"step": 5, "ph')  # a line that a killed run left torn
-    resumed = trainer(tmp_path / "run").run(START, CONSTANTS)
+    resumed = run(tmp_path / "run")
     assert resumed.records == uninterrupted.records
     for name, value in uninterrupted.params.items():
         np.testing.assert_array_equal(resumed.params[name], value)
@@ -169,6 +183,17 @@ def test_trainer_stops_where_the_loss_only_grows(tmp_path):
     long = [Phase("wild", 40, 30.0, loss)]
     with pytest.raises(TrainingError, match=r"of phase wild .*: the loss is .*, which began at"):
         trainer(tmp_path / "run", phases=long).run(START, CONSTANTS)
+
+
+def test_trainer_a_loss_that_began_near_nothing_may_grow_to_little():
+    """As that of a copy of the teacher, which the first steps move away from it."""
+    state = SimpleNamespace(rest=SimpleNamespace(first_bad=0))
+    phase, begun = Phase("copy", 100, 1e-3, loss), [{"step": 1, "loss": 0.0008}]
+    check_losses(phase, state, {"step": 40, "loss": 0.036}, begun)
+    check_losses(phase, state, {"step": 40, "loss": 39.0}, [{"step": 1, "loss": 2.0}])
+    for first, now in ((0.0008, 21.0), (0.0, 21.0), (2.0, 41.0)):
+        with pytest.raises(TrainingError, match=r"diverged by step 40 .*which began at"):
+            check_losses(phase, state, {"step": 40, "loss": now}, [{"step": 1, "loss": first}])
 
 
 def test_trainer_cuts_the_batch_where_memory_is_short(tmp_path, monkeypatch, uninterrupted):
@@ -257,6 +282,64 @@ def test_trainer_a_run_without_a_checkpoint_may_be_given_other_settings(tmp_path
         Checkpoints(tmp_path / "run", {"learning_rate": 9.0})
 
 
+def test_trainer_a_folder_is_checked_early_and_nothing_is_written(tmp_path):
+    """What ``Checkpoints`` will refuse, with a part of the identity known."""
+    known = {"steps": 9, "shape": (1, 2)}
+    check_folder(tmp_path / "none" / "run", known)
+    begun = Checkpoints(tmp_path / "run", {**known, "outputs": "all"})
+    begun.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
+    with pytest.raises(TrainingError, match="another process runs in"):
+        check_folder(tmp_path / "run", known)
+    begun.close()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("text")
+    (tmp_path / "file").write_text("text")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    check_folder(tmp_path / "run", known)
+    check_folder(tmp_path / "empty", known)
+    for name, identity, message in (
+        ("run", {**known, "steps": 8}, "another run, which differs in steps; give"),
+        ("run", {**known, "seed": 1}, "another run, which differs in seed; give"),
+        ("mine", known, "is not empty and holds no run"),
+        ("file", known, "cannot be written: .*file is a file"),
+        ("file/run", known, "cannot be written: .*file is a file"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            check_folder(tmp_path / name, identity)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_trainer_a_folder_that_may_not_be_written_is_refused_early(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # all is open to the user root
+    with pytest.raises(TrainingError, match=f"cannot be written: {tmp_path} is read only"):
+        check_folder(tmp_path / "run", {})
+
+
+@contextmanager
+def file_size_limit(limit):
+    """The operating system refuses larger files, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_trainer_a_disk_that_fills_while_losses_are_kept_is_explained(tmp_path):
+    """And what was kept before is there."""
+    kept = Checkpoints(tmp_path / "run", {})
+    kept.add_loss({"step": 1, "loss": 0.5})
+    message = r"cannot be kept in .*/run: File too large; free some space, then run again"
+    with file_size_limit(30), pytest.raises(TrainingError, match=f"losses of step 2 {message}"):
+        kept.add_loss({"step": 2, "loss": 0.5})
+    with file_size_limit(10), pytest.raises(TrainingError, match=f"losses so far {message}"):
+        kept.losses(up_to=2)
+    assert kept.losses(up_to=2) == [{"step": 1, "loss": 0.5}]
+    kept.close()
+
+
 def test_trainer_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
     kept = Checkpoints(tmp_path / "run", {})
     for step in (1, 2):
@@ -300,6 +383,39 @@ print(json.dumps(result.records))
 """
 
 
+HOLDING = """
+import sys, time
+from autodistill.distill.checkpoints import Checkpoints
+
+held = Checkpoints({folder!r}, {{}})
+print("held", flush=True)
+time.sleep(100)
+"""
+
+
+def test_trainer_one_process_at_a_time_runs_in_a_folder(tmp_path):
+    """A second one is refused and changes nothing; a killed one leaves nothing locked."""
+    folder = tmp_path / "run"
+    code = HOLDING.format(folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "held\n"
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        message = rf"another process runs in {folder} \(pid {process.pid}\); wait for it to end"
+        for refused in (Checkpoints, check_folder):
+            with pytest.raises(TrainingError, match=message):
+                refused(folder, {"other": 1})
+        assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        check_folder(folder, {})
+        Checkpoints(folder, {}).close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
 def run_python(code, folder, **environment):
     code = code.format(tests=str(Path(__file__).parent), folder=str(folder))
     return subprocess.run(
@@ -313,7 +429,7 @@ def run_python(code, folder, **environment):
 def test_trainer_killed_by_the_system_ends_as_if_it_had_not(uninterrupted, tmp_path):
     done = run_python(KILLED, tmp_path / "run")
     assert done.returncode == -9, done.stderr
-    resumed = trainer(tmp_path / "run").run(START, CONSTANTS)
+    resumed = run(tmp_path / "run")
     assert resumed.records == uninterrupted.records
     for name, value in uninterrupted.params.items():
         np.testing.assert_array_equal(resumed.params[name], value)

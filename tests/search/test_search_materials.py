@@ -129,8 +129,9 @@ def test_materials_too_little_text_for_a_batch(tiny, display, write_corpus, tmp_
     teacher = load_teacher(tiny.teacher)
     text = TextSettings((corpus,))
     store = tokenised(teacher, text, tmp_path, display)
-    with pytest.raises(CorpusError, match="at least 16 held-out passages of 64 tokens"):
-        make_materials(teacher, store, text, FLASH, cache_dir=tmp_path, display=display)
+    flash = replace(FLASH, batch_size=1000)
+    with pytest.raises(CorpusError, match="at least 1000 training passages of 64 tokens"):
+        make_materials(teacher, store, text, flash, cache_dir=tmp_path, display=display)
 
 
 def test_materials_the_text_is_known_by_its_files(tiny, write_corpus, tmp_path: Path) -> None:

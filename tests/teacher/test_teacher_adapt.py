@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autodistill.distill.checkpoints import Checkpoints
 from autodistill.teacher import TeacherKind, load_teacher
 from autodistill.teacher.__main__ import main
 
@@ -177,6 +178,55 @@ def test_bad_input_is_refused(
     assert main(options(teacher, text, tmp_path / "cache", tmp_path / "out", **changes)) == 2
     shown = " ".join(capsys.readouterr().err.split())
     assert "error:" in shown and message in shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 9, "accumulate": 2}, "--batch-size must be a multiple of 2"),
+        ({"out": "busy"}, "is not empty and holds no run"),
+        ({"out": "held"}, "another process runs in"),
+    ],
+)
+def test_refusals_come_before_anything_slow(
+    changes: dict[str, Any],
+    message: str,
+    originals: Callable[[str, bool], Path],
+    text: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("something slow is begun")
+
+    monkeypatch.setattr("autodistill.search.materials.tokenised", never)
+    (tmp_path / "busy.training").mkdir()
+    (tmp_path / "busy.training" / "thesis.txt").write_text("text")
+    held = Checkpoints(tmp_path / "held.training", {})
+    out = tmp_path / changes.pop("out", "out")
+    teacher = originals("bert", False)
+    assert main(options(teacher, text, tmp_path / "cache", out, **changes)) == 2
+    held.close()
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_the_teacher_is_and_what_was_assumed_is_shown(
+    originals: Callable[[str, bool], Path],
+    text: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autodistill.search.materials.tokenised", stop)
+    folder = originals("bert", False)
+    assert main(options(folder, text, tmp_path / "cache", tmp_path / "out")) == 130
+    shown, teacher = " ".join(capsys.readouterr().out.split()), load_teacher(folder)
+    assert f"{teacher.name}: embedding, a new masked-LM head" in shown
+    assert teacher.notes and all(note in shown for note in teacher.notes)
 
 
 def test_the_teachers_own_folder_is_left_alone(
