@@ -22,7 +22,9 @@ a new device, from ten measurements:
   python -m predictors adapt --sources data/latency/*.csv --measurements new.csv --out new.json
   python -m predictors score new.json held_out.csv
 
-Bad input ends with a message and exit code 2.
+Bad input ends with a message and exit code 2. Rows are counted from 0, lines of a file
+from 1. What is worth a look, such as another target or workload than the predictor's,
+is a "note:" on standard error.
 """
 SOURCES = "latency tables of known devices; each workload of a table counts as a device"
 

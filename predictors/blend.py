@@ -28,10 +28,18 @@ from predictors.column_range import ColumnRange, rows_outside
 from predictors.document import save
 from predictors.errors import InputError, PersistError
 from predictors.gp import GPPredictor
-from predictors.held_out import HeldOut, held_out_folds, modelled, predict_held_out
+from predictors.held_out import (
+    HeldOut,
+    held_out_folds,
+    modelled,
+    of_rows,
+    predict_held_out,
+    row_groups,
+)
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray, Predictor
 from predictors.scaling import TargetScale
+from predictors.state import shares
 from predictors.xgb import XGBPredictor
 
 MIN_ROWS = 6  # below, held-out errors tell nothing: equal weights
@@ -96,7 +104,7 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
     """Weighted mean of predictors; weights are those that err least on held-out rows.
 
     The rows are held out in ``n_splits`` random folds (one by one if they are
-    fewer than twice as many). Each member predicts what was held out from it;
+    fewer than twice as many; equal rows together). Each member predicts what was held out from it;
     weights follow from the errors, and so does the calibration of the spread.
     Then each member is fitted on all rows. Below six rows the weights are equal.
 
@@ -145,8 +153,12 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         """The weight of each member by name."""
         return dict(zip(self.members_, map(float, self.mixture_.weights), strict=True))
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from X, (rows, columns), and y, (rows,); at least two rows."""
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Learn from X, (rows, columns), and y, (rows,); at least two rows.
+
+        Rows of one group, (rows,) labels, are held out together; by default equal rows.
+        Members must take labels where there are some.
+        """
         if self.n_splits < 2:
             raise InputError(f"n_splits must be at least 2; got {self.n_splits}")
         if self.members is not None and not self.members:
@@ -162,9 +174,11 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         }
         held_out = []
         if len(rows) >= MIN_ROWS:
-            folds = held_out_folds(len(rows), n_splits=self.n_splits, random_state=seed)
-            held_out = [predict_held_out(m, rows, targets, folds) for m in ready.values()]
-        fitted = {name: member.fit(rows, targets) for name, member in ready.items()}
+            group = row_groups(rows, groups)
+            folds = held_out_folds(group, n_splits=self.n_splits, random_state=seed)
+            held_out = [predict_held_out(m, rows, targets, folds, groups) for m in ready.values()]
+        labels = of_rows(groups, np.arange(len(rows)))
+        fitted = {name: member.fit(rows, targets, **labels) for name, member in ready.items()}
         return self._join(fitted, held_out, targets)
 
     @classmethod
@@ -265,9 +279,11 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
             for member in state["members"]
         }
         blend = cls(members={name: clone(m) for name, m in members.items()}, **state["params"])
-        weights = np.array(state["weights"], float)
-        if not members or weights.shape != (len(members),):
-            raise ValueError(f"{len(members)} members do not fit weights of {weights.shape}")
+        if not members:
+            raise ValueError("the blend has no members")
+        weights = shares(state, "weights", (len(state["members"]),))
+        if len(members) < len(weights):
+            raise ValueError("two members have one name")
         widths = {member.n_features_in_ for member in members.values()}
         if len(widths) > 1:
             raise ValueError(f"members have {sorted(widths)} columns; expected one number")

@@ -24,6 +24,7 @@ from scipy.stats import norm
 
 from predictors.errors import InputError
 from predictors.protocol import FloatArray
+from predictors.state import count, number, numbers
 
 PRIOR_ROWS = 20.0  # a normal distribution counts as much as this many held-out rows
 KEPT = 400  # quantiles kept of more held-out rows than this: enough for any interval
@@ -86,5 +87,12 @@ class ErrorScale:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ErrorScale":
         """Inverse of ``to_state``."""
-        ratios = np.array(state["ratios"], float)
-        return cls(ratios, int(state["n_rows"]), float(state["spread"]))
+        n_rows, spread = count(state, "n_rows"), number(state, "spread", above=0)
+        ratios = numbers(state, "ratios", (min(n_rows, KEPT),), least=0)
+        if (np.diff(ratios) < 0).any():
+            raise ValueError("'ratios' must be sorted")
+        # The spread where no row erred; in files of version 2 that of "xgb" is always 1.
+        perfect = np.sqrt(PRIOR_ROWS / (PRIOR_ROWS + n_rows)), 1.0
+        if n_rows and not ratios.any() and not np.isclose(spread, perfect).any():
+            raise ValueError(f"'ratios' are all zero; a spread of {spread:g} says otherwise")
+        return cls(ratios, n_rows, spread)

@@ -13,10 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from predictors.errors import SubsetWarning
 from predictors.gp import GPPredictor
-from predictors.held_out import held_out_folds
+from predictors.held_out import held_out_folds, row_groups
 from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
 from predictors.protocol import FloatArray, Predictor
+from predictors.state import flag, number, numbers
 from predictors.xgb import XGBPredictor
 
 LEAST_ROWS_TO_COMPARE = 5
@@ -69,12 +70,15 @@ class FromScratch:
     @classmethod
     def from_state(cls, known: KnownDevices | None, state: dict[str, Any]) -> "FromScratch":
         """Inverse of ``to_state``."""
-        if state["given"] and known is None:
+        given = flag(state, "given")
+        if given and known is None:
             raise ValueError("the predictor was given what known devices say; there are none")
         kinds = {kind.kind: kind for kind in (GPPredictor, XGBPredictor)}
         predictor = kinds[state["predictor"]].from_state(state["state"])
-        predictor.training_error_ = float(state["training_error"])
-        return cls(predictor, known if state["given"] else None, np.array(state["rows"], float))
+        predictor.training_error_ = number(state, "training_error", least=0)
+        n_columns = predictor.n_features_in_ - (len(known.names) if given and known else 0)
+        rows = numbers(state, "rows", (None, n_columns))
+        return cls(predictor, known if given else None, rows)
 
 
 Learner = Callable[[FloatArray, FloatArray], NewDevice | FromScratch]
@@ -121,7 +125,7 @@ def learn_best(
         learners: list[Learner] = [mixture]
         kinds = (GPPredictor, XGBPredictor) if len(rows) >= TREES_FROM else (GPPredictor,)
         learners += [scratch(make, given) for make in kinds for given in (known, None)]
-        folds = held_out_folds(len(rows), n_splits=N_SPLITS, random_state=seed)
+        folds = held_out_folds(row_groups(rows), n_splits=N_SPLITS, random_state=seed)
         if len(rows) > MANY_FOLDS_UP_TO:
             folds = folds[:1]
         best = min(learners, key=lambda learner: _held_out_error(learner, rows, y, folds, known))

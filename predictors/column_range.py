@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from predictors.errors import ExtrapolationWarning, InputError
 from predictors.protocol import BoolArray, FloatArray
+from predictors.state import numbers
 
 LEASH = 0.3  # widths of a column's range, see reined_in
 SLACK = 1e-9  # of a column's largest size: rounding does not put a row outside
@@ -59,7 +60,11 @@ class ColumnRange:
         """Inverse of ``to_state``; files of the first version have none."""
         if state is None:
             return None
-        return cls(np.array(state["lowest"], float), np.array(state["highest"], float))
+        lowest = numbers(state, "lowest", (None,))
+        highest = numbers(state, "highest", (len(lowest),))
+        if (lowest > highest).any():
+            raise ValueError("'lowest' is above 'highest'")
+        return cls(lowest, highest)
 
 
 def rows_outside(predictor: Any, rows: FloatArray) -> BoolArray:  # (rows, columns) -> (rows,)

@@ -5,23 +5,30 @@ import csv
 import math
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
 from predictors import metrics
 from predictors.column_range import warn_outside
-from predictors.errors import ExtrapolationWarning, TableError
-from predictors.features import encode, read_architectures, read_cells
+from predictors.document import check_destination
+from predictors.errors import ExtrapolationWarning, SubsetWarning, TableError
+from predictors.features import encode, parse_cells, read_architectures, read_cells
 from predictors.gp import GPPredictor
+from predictors.held_out import row_groups
 from predictors.parity import parity_text, write_parity_page
 from predictors.persist import load
 from predictors.protocol import FloatArray, Predictor
-from predictors.rows import Value
+from predictors.rows import LatencyRow, Value
 from predictors.selection import CrossValidation, select
-from predictors.sources import Device, devices_of, matrices, read_sources, shared_columns
+from predictors.sources import Device, devices_of, join_sources, matrices, shared_columns
 from predictors.table import WORKLOAD, LatencyTable, read_table, workload_features
 from predictors.transfer import TransferPredictor
+from predictors.writing import check_writable
 from predictors.xgb import XGBPredictor
 
 COVERAGE = 0.9
@@ -30,11 +37,18 @@ PREDICTED = ("predicted", "std", "lower90", "upper90")
 
 def fit(options: argparse.Namespace) -> None:
     """Latency table -> predictor file."""
+    check_destination(options.out)
     table = _read(options.table, options)
-    X, y, columns = table.matrix()
+    with _naming(options.table):
+        X, y, columns = table.matrix()
     kinds: dict[str, Predictor] = {"gp": GPPredictor(), "xgb": XGBPredictor()}
     one = None if options.kind == "best" else {options.kind: kinds[options.kind]}
-    selection = select(X, y, log_target=True, random_state=options.seed, candidates=one)
+    kept = [j for j, name in enumerate(columns) if name.partition("=")[0] not in WORKLOAD]
+    groups = row_groups(X[:, kept])  # an architecture at all its workloads
+    with _noting(SubsetWarning, ConvergenceWarning):
+        selection = select(
+            X, y, log_target=True, random_state=options.seed, candidates=one, groups=groups
+        )
     selection.predictor.save(
         options.out, columns=columns, target=table.target, workload=_common(table)
     )
@@ -48,37 +62,42 @@ def fit(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predictor file + architectures -> predictions."""
+    _check_destination(options.out)
     predictor = load(options.predictor)
-    architectures = read_architectures(options.architectures)
+    read = read_cells(options.architectures)  # once: it may be a pipe
+    architectures = parse_cells(read)
     clash = [name for name in PREDICTED if name in architectures[0]]
     if clash:
         raise TableError(
             f"{options.architectures} already has the columns {', '.join(clash)}; rename them"
         )
+    rows = range(len(architectures))
     X = encode(architectures, predictor.column_names_, origin=options.architectures)
-    _note_outside(predictor, X)
+    targets = [row.get("target", "") for row in read]
+    _note_target(predictor, options.predictor, options.architectures, targets, rows)
+    _note_workload(predictor, options.architectures, architectures, rows)
+    _note_outside(predictor, X, options.architectures, rows)
     median, std = predictor.predict(X, return_std=True)
     lower, upper = predictor.predict_interval(X, COVERAGE)
-    rows = [
+    predicted = [
         {**cells, **dict(zip(PREDICTED, map(float, numbers), strict=True))}
-        for cells, *numbers in zip(
-            read_cells(options.architectures), median, std, lower, upper, strict=True
-        )
+        for cells, *numbers in zip(read, median, std, lower, upper, strict=True)
     ]
     if options.out is None:
-        _write_rows(sys.stdout, rows)
+        _write_rows(sys.stdout, predicted)
     else:
-        _save_rows(options.out, rows)
+        _save_rows(options.out, predicted)
 
 
 def suggest(options: argparse.Namespace) -> None:
     """Tables of known devices -> the architectures to measure on a new one."""
-    sources = read_sources(options.sources)
+    _check_destination(options.out)
+    sources = _sources(options)
     pool = _pool(sources, options.pool)
     known = [architecture for device in sources for architecture in device.architectures]
     fields, device, tried = sources[0].fields, None, set()
     if options.measurements is not None:
-        table = _read(options.measurements, options)
+        table = _read_measurements(options, sources)
         device = _new_device(table, options.measurements, sources)
         tried = {tuple(row.architecture.get(f) for f in fields) for row in table.rows}
     elif any(getattr(options, name) is not None for name in WORKLOAD):
@@ -110,8 +129,9 @@ def suggest(options: argparse.Namespace) -> None:
 
 def adapt(options: argparse.Namespace) -> None:
     """Tables of known devices + a few measurements -> predictor of the new device."""
-    table = _read(options.measurements, options)
-    sources = read_sources(options.sources)
+    check_destination(options.out)
+    sources = _sources(options)
+    table = _read_measurements(options, sources)
     device = _new_device(table, options.measurements, sources)
     known = [architecture for source in sources for architecture in source.architectures]
     columns = shared_columns(("sources", known), (options.measurements, device.architectures))
@@ -127,15 +147,25 @@ def adapt(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Predictor file + latency table -> errors and a parity plot."""
+    _check_destination(options.plot)
     predictor = load(options.predictor)
-    table = _read(options.table, options)
-    _, y, _ = table.matrix()
-    if not set(WORKLOAD) & {name.partition("=")[0] for name in predictor.column_names_}:
+    whole = _read_whole(options.table)
+    table = _chosen(whole, options.table, options)
+    with _naming(options.table):
+        _, y, _ = table.matrix()
+    if not set(WORKLOAD) & _fields(predictor):
         _one_workload(table, options.table)
-    _note_workload(predictor, table, options.table)
-    rows = [workload_features(row) for row in table.measured]
-    X = encode(rows, predictor.column_names_, origin=options.table)
-    _note_outside(predictor, X)
+    rows = [
+        number
+        for number, row in enumerate(whole.rows)
+        if row.latency_ms is not None and _is_asked_for(row, options)
+    ]
+    features = [workload_features(row) for row in table.measured]
+    X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
+    targets = [row.target for row in table.measured]
+    _note_target(predictor, options.predictor, options.table, targets, rows)
+    _note_workload(predictor, options.table, features, rows)
+    _note_outside(predictor, X, options.table, rows)
     median = predictor.predict(X)
     bounds = predictor.predict_interval(X, COVERAGE)
     title = f"predictor of {predictor.target_name_}, measured on {table.target}: {len(y)} rows"
@@ -153,27 +183,142 @@ def score(options: argparse.Namespace) -> None:
 
 def _read(path: str, options: argparse.Namespace) -> LatencyTable:
     """The table, with the rows of the workload that was asked for."""
+    return _chosen(_read_whole(path), path, options)
+
+
+def _read_whole(path: str) -> LatencyTable:
+    """The table with all its rows; a line that was torn is told of."""
     table = read_table(path)
-    wanted = {name: getattr(options, name) for name in WORKLOAD}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
-    rows = tuple(
-        row
-        for row in table.rows
-        if all(getattr(row, name) == value for name, value in wanted.items())
-    )
-    if wanted and not rows:
-        asked = ", ".join(f"{name} {value}" for name, value in wanted.items())
-        raise TableError(f"{path} has no row with {asked}; it holds {_workloads(table)}")
+    if table.torn_line is not None:
+        _note(f"{path} ends within line {table.torn_line}; that row is left out")
+    return table
+
+
+def _chosen(table: LatencyTable, path: str, options: argparse.Namespace) -> LatencyTable:
+    rows = tuple(row for row in table.rows if _is_asked_for(row, options))
+    if not rows and (asked := _asked(options)):
+        told = ", ".join(f"{name} {value}" for name, value in asked.items())
+        raise TableError(f"{path} has no row with {told}; it holds {_workloads(table)}")
     return replace(table, rows=rows)
 
 
-def _note_outside(predictor: Predictor, X: FloatArray) -> None:
+def _asked(options: argparse.Namespace) -> dict[str, int | str]:
+    """The workload that was asked for, as far as one was."""
+    return {name: value for name in WORKLOAD if (value := getattr(options, name)) is not None}
+
+
+def _is_asked_for(row: LatencyRow, options: argparse.Namespace) -> bool:
+    return all(getattr(row, name) == value for name, value in _asked(options).items())
+
+
+def _sources(options: argparse.Namespace) -> list[Device]:
+    return join_sources([(path, _read_whole(path)) for path in options.sources])
+
+
+def _read_measurements(options: argparse.Namespace, sources: Sequence[Device]) -> LatencyTable:
+    """The table of the new device, checked against the known ones before rows are chosen."""
+    whole = _read_whole(options.measurements)
+    _check_like(sources, options.measurements, [row.architecture for row in whole.rows])
+    return _chosen(whole, options.measurements, options)
+
+
+def _check_like(
+    sources: Sequence[Device], path: str, architectures: Sequence[Mapping[str, Value]]
+) -> None:
+    """Refuse architectures, all those of a file, that the known devices' fields do not fit."""
+    known = [architecture for device in sources for architecture in device.architectures]
+    shared_columns(("sources", known), (path, architectures))
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Put the name of a file before what is wrong with it."""
+    try:
+        yield
+    except TableError as error:
+        raise TableError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _noting(*categories: type[Warning]) -> Iterator[None]:
+    """Tell the user of warnings of these categories: the first of each, as a note."""
+    with warnings.catch_warnings(record=True) as caught:
+        for category in categories:
+            warnings.simplefilter("always", category)
+        yield
+    told: set[type[Warning]] = set()
+    for warning in caught:
+        if not issubclass(warning.category, categories):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        elif warning.category not in told:
+            told.add(warning.category)
+            _note(str(warning.message))
+
+
+def _note(message: str) -> None:
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _note_outside(predictor: Predictor, X: FloatArray, path: str, rows: Sequence[int]) -> None:
     """Tell the user of rows that the predictor has to extrapolate to."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ExtrapolationWarning)
         warn_outside(predictor, X)
     for warning in caught:
-        print(f"note: {warning.message}", file=sys.stderr)
+        message = str(warning.message)
+        if predictor.column_range_ is not None:  # it names the first of the rows it was given
+            first = int(np.flatnonzero(predictor.is_outside(X))[0])
+            message = message.replace(f": row {first} has ", f": {path}, row {rows[first]} has ")
+        _note(message)
+
+
+def _note_target(
+    predictor: Predictor,
+    name: str,
+    path: str,
+    targets: Sequence[str],  # of each row, empty where it is not told
+    rows: Sequence[int],
+) -> None:
+    """Tell the user of rows that were measured on another target than the predictor's."""
+    ours = predictor.target_name_
+    if ours and (other := _others(targets, ours, rows)) is not None:
+        _note(f"{name} is a predictor of {ours}; {path} was measured on {other}")
+
+
+def _note_workload(
+    predictor: Predictor,
+    path: str,
+    features: Sequence[Mapping[str, Value]],
+    rows: Sequence[int],
+) -> None:
+    """Tell the user of rows under a workload that the predictor did not learn from."""
+    for name, learned in predictor.workload_.items():
+        if name in _fields(predictor):
+            continue
+        held = [row.get(name, "") for row in features]
+        if (other := _others(held, learned, rows)) is not None:
+            _note(f"the predictor learned from {name} {learned}; {path} holds {name} {other}")
+
+
+def _others(values: Sequence[Value], expected: Value, rows: Sequence[int]) -> str | None:
+    """The values that are not as expected, and in which rows; empty ones are not told."""
+    found = {
+        row: value
+        for row, value in zip(rows, values, strict=True)
+        if value != "" and str(value) != str(expected) and value != expected
+    }
+    if not found:
+        return None
+    told = " and ".join(dict.fromkeys(map(str, found.values())))
+    where = f" in {len(found)} of {len(rows)} rows, row {next(iter(found))} the first"
+    return told if len(found) == len(rows) else told + where
+
+
+def _fields(predictor: Predictor) -> set[str]:
+    """The fields that the predictor's columns encode."""
+    return {name.partition("=")[0] for name in predictor.column_names_}
 
 
 def _common(table: LatencyTable) -> dict[str, int | str]:
@@ -182,20 +327,9 @@ def _common(table: LatencyTable) -> dict[str, int | str]:
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 
-def _note_workload(predictor: Predictor, table: LatencyTable, path: str) -> None:
-    """Tell the user of a workload that the predictor did not learn from."""
-    ours = _common(table)
-    for name, learned in predictor.workload_.items():
-        if ours.get(name, learned) != learned:
-            print(
-                f"note: the predictor learned from {name} {learned}; {path} holds {name} "
-                f"{ours[name]}",
-                file=sys.stderr,
-            )
-
-
 def _one_workload(table: LatencyTable, path: str) -> Device:
-    devices = devices_of(table)
+    with _naming(path):
+        devices = devices_of(table)
     if len(devices) > 1:
         raise TableError(
             f"{path} holds {_workloads(table)}, and the predictor knows one workload; choose with "
@@ -228,11 +362,12 @@ def _pool(sources: Sequence[Device], path: str | None) -> list[dict[str, Value]]
         found = [dict(row) for device in sources for row in device.architectures]
     else:
         found = read_architectures(path)
-    for index, architecture in enumerate(found):
-        if missing := [field for field in fields if field not in architecture]:
-            raise TableError(
-                f"{path}, row {index} has no field {missing[0]!r}; expected {', '.join(fields)}"
-            )
+        for index, architecture in enumerate(found):
+            if missing := [field for field in fields if field not in architecture]:
+                raise TableError(
+                    f"{path}, row {index} has no field {missing[0]!r}; expected {', '.join(fields)}"
+                )
+        _check_like(sources, path, found)
     distinct = {tuple(architecture[field] for field in fields) for architecture in found}
     ordered = sorted(distinct, key=lambda values: [str(value) for value in values])
     return [dict(zip(fields, values, strict=True)) for values in ordered]
@@ -241,6 +376,16 @@ def _pool(sources: Sequence[Device], path: str | None) -> list[dict[str, Value]]
 def _described(sources: Sequence[Device]) -> str:
     listed = [f"  {device.name}: {len(device.latency_ms)} rows" for device in sources]
     return "\n".join([f"{len(sources)} known devices:", *listed])
+
+
+def _check_destination(path: str | None) -> None:
+    """Refuse a path that a table or page could not be written to, before work is done for it."""
+    if path is None:
+        return
+    try:
+        check_writable(path, in_place=True)
+    except OSError as error:
+        raise TableError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _save_rows(path: str, rows: Sequence[Mapping[str, object]]) -> None:

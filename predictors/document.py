@@ -2,21 +2,25 @@
 
 ``{"format", "schema_version", "kind", "columns", "target", "n_rows",
 "training_error", "range", "workload", "state"}``. ``range`` holds the smallest and largest
-training value of each column; files of version 1 lack it. ``workload`` holds what all
-training rows had in common and no column says, such as the batch size; files before
-version 3 lack it. What ``state`` holds is the business of the kind.
+training value of each column; files of version 1 lack it, and what was saved again from
+such has null. ``workload`` holds what all training rows had in common and no column
+says, such as the batch size; files before version 3 lack it. What ``state`` holds is the
+business of the kind.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from predictors.errors import PersistError
+from predictors.inputs import default_names
+from predictors.rows import is_finite
+from predictors.writing import check_writable, write_whole
 
 FORMAT = "autodistill-predictor"
 SCHEMA_VERSION = 3
@@ -45,13 +49,14 @@ def save(
 
     Args:
         predictor: A fitted predictor of this package.
-        path: Where to write; its folder must exist.
+        path: Where to write; its folder must exist. A link is followed; a device or
+            pipe is written to.
         columns: Names of the columns of X, in order; by default those the
-            predictor was fitted or loaded with.
+            predictor was fitted or loaded with, and the same where it has names.
         target: What is predicted, for instance the name of a device; by default
             the one it was loaded with.
-        workload: Under which workload, for instance ``{"batch_size": 8}``; by
-            default the one it was loaded with.
+        workload: Under which workload, for instance ``{"batch_size": 8}``: whole
+            numbers or text; by default the one it was loaded with.
 
     Raises:
         PersistError: The names do not fit, or the file cannot be written.
@@ -63,25 +68,42 @@ def save(
             "which has no plain-text form"
         )
     check_is_fitted(predictor)
-    names = list(columns) if columns is not None else list(predictor.column_names_)
-    if len(names) != predictor.n_features_in_:
-        raise PersistError(
-            f"the predictor was fitted on {predictor.n_features_in_} columns; "
-            f"got {len(names)} column names. Pass one name for each column"
-        )
+    names = list(predictor.column_names_) if columns is None else _names(predictor, columns)
     document = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "kind": predictor.kind,
         "columns": names,
-        "target": target if target is not None else predictor.target_name_,
+        "target": predictor.target_name_ if target is None else _text("target", target),
         "n_rows": predictor.n_rows_,
         "training_error": predictor.training_error_,
         "range": seen.to_state() if (seen := predictor.column_range_) is not None else None,
-        "workload": dict(predictor.workload_ if workload is None else workload),
+        "workload": _plain_workload(predictor.workload_ if workload is None else workload),
         "state": predictor.to_state(),
     }
-    _replace(Path(path), json.dumps(document, allow_nan=False) + "\n")
+    try:
+        text = json.dumps(document, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise PersistError(
+            f"cannot write predictor file {path}: the predictor holds numbers that are not finite "
+            f"({error}). Fit it anew"
+        ) from error
+    try:
+        write_whole(path, text)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
+
+
+def check_destination(path: str | PathLike[str]) -> None:
+    """Refuse a path that ``save`` could not write to, before a predictor is fitted for it.
+
+    Raises:
+        PersistError: It is a folder, its own folder is missing, or one may not write there.
+    """
+    try:
+        check_writable(path, in_place=False)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from error
 
 
 def read_document(path: str | PathLike[str]) -> dict[str, Any]:
@@ -117,10 +139,21 @@ def read_document(path: str | PathLike[str]) -> dict[str, Any]:
             raise PersistError(
                 f"{path} lacks a valid {key!r}: got {document.get(key)!r}. Fit and save again"
             )
-    if not isinstance(document.setdefault("workload", {}), dict):
-        raise PersistError(
-            f"{path} lacks a valid 'workload': got {document['workload']!r}. Fit and save again"
-        )
+    version = document["schema_version"]
+    for key, since in (("range", 2), ("workload", 3)):
+        if key not in document and version >= since:
+            raise PersistError(f"{path} lacks {key!r}. Fit and save again")
+    workload, error_size = document.setdefault("workload", {}), document["training_error"]
+    for key, valid in (
+        ("columns", all(isinstance(name, str) for name in document["columns"])),
+        ("n_rows", document["n_rows"] >= 1),
+        ("training_error", is_finite(error_size) and error_size >= 0),
+        ("workload", isinstance(workload, dict) and all(map(_is_plain, workload.values()))),
+    ):
+        if not valid:
+            raise PersistError(
+                f"{path} lacks a valid {key!r}: got {document[key]!r}. Fit and save again"
+            )
     return document
 
 
@@ -134,25 +167,59 @@ def plain_params(estimator: Any) -> dict[str, Any]:
     }
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write a new file beside ``path``, force it to disk, then rename it."""
-    if not path.name or path.is_dir():
-        raise PersistError(f"cannot write predictor file {path}: it is a folder; name a file in it")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
+def _names(predictor: Any, columns: Sequence[str]) -> list[str]:
+    """The names to be saved, once they are known to be those of the predictor's columns."""
+    if isinstance(columns, str):
+        raise PersistError(f"columns must be a list of names; got the text {columns!r}")
+    names = [_text("a column's name", name) for name in columns]
+    n_columns = predictor.n_features_in_
+    if len(names) != n_columns:
         raise PersistError(
-            f"cannot write predictor file {path}: {error.strerror}. "
-            "Check that the folder exists, may be written and has space"
-        ) from error
+            f"the predictor was fitted on {n_columns} columns; "
+            f"got {len(names)} column names. Pass one name for each column"
+        )
+    fitted, known = predictor.column_names_, getattr(predictor, "known_", None)
+    if fitted == default_names(n_columns) and known is not None:
+        fitted = known.columns  # those of the tables of known devices
+    if fitted != default_names(n_columns) and tuple(names) != tuple(fitted):
+        raise PersistError(
+            f"the predictor was fitted on the columns {', '.join(fitted)}; got "
+            f"{', '.join(names)}. Pass these names in this order, or none"
+        )
+    return names
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise PersistError(f"{what} must be text; got {value!r}")
+    return str(value)  # also of NumPy's text
+
+
+def _plain_workload(workload: Mapping[str, int | str]) -> dict[str, int | str]:
+    if not isinstance(workload, Mapping):
+        raise PersistError(f'workload must be like {{"batch_size": 8}}; got {workload!r}')
+    plain: dict[str, int | str] = {}
+    for name, value in workload.items():
+        if not _is_plain(value) and not isinstance(value, np.integer):
+            raise PersistError(
+                f"workload must hold whole numbers and text; {name!r} is {value!r}. "
+                'Pass it like {"batch_size": 8, "dtype": "float32"}'
+            )
+        key = _text("a name in workload", name)
+        plain[key] = str(value) if isinstance(value, str) else int(value)
+    return plain
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a workload may hold this."""
+    return isinstance(value, int | str) and not isinstance(value, bool)
+
+
+def _unwritable(path: str | PathLike[str], error: OSError | ValueError) -> PersistError:
+    reason = getattr(error, "strerror", None) or error
+    hint = "Check that the folder exists, may be written and has space"
+    told = reason if isinstance(error, IsADirectoryError) else f"{reason}. {hint}"
+    return PersistError(f"cannot write predictor file {path}: {told}")
 
 
 def _refuse_constant(name: str) -> None:

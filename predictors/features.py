@@ -13,7 +13,7 @@ import numpy as np
 
 from predictors.errors import TableError
 from predictors.protocol import FloatArray
-from predictors.rows import Value, parse_value
+from predictors.rows import Value, is_finite, parse_value, shown
 
 
 def feature_columns(architectures: Sequence[Mapping[str, Value]]) -> tuple[str, ...]:
@@ -30,7 +30,11 @@ def feature_columns(architectures: Sequence[Mapping[str, Value]]) -> tuple[str, 
 
 
 def encode(
-    architectures: Sequence[Mapping[str, Value]], columns: Sequence[str], *, origin: str = ""
+    architectures: Sequence[Mapping[str, Value]],
+    columns: Sequence[str],
+    *,
+    origin: str = "",
+    numbers: Sequence[int] | None = None,
 ) -> FloatArray:  # (architectures, columns)
     """One row of numbers per architecture; fields without a column are left out.
 
@@ -38,10 +42,12 @@ def encode(
         architectures: Fields and values of each.
         columns: As ``feature_columns`` gives them.
         origin: Where the architectures come from, such as a file, for the message.
+        numbers: Their rows there, where they are not all of them.
 
     Raises:
         TableError: An architecture lacks a field, or has text where a number is
-            needed, or a text that has no column. Row and field are named.
+            needed, a number that is not finite, or a text that has no column. Row and
+            field are named.
     """
     rows = np.zeros((len(architectures), len(columns)))
     known: dict[str, list[str]] = {}
@@ -49,7 +55,7 @@ def encode(
         field, one_hot, text = column.partition("=")
         known.setdefault(field, []).extend([text] if one_hot else [])
     for index, architecture in enumerate(architectures):
-        row = f"{origin}, row {index}" if origin else f"row {index}"
+        row = _row(origin, index if numbers is None else numbers[index])
         for field, texts in known.items():
             if field not in architecture:
                 raise TableError(
@@ -63,6 +69,7 @@ def encode(
                 )
             if not texts and isinstance(value, str):
                 raise TableError(f"{row}, column {field} must be a number; got {value!r}")
+            _check_finite(row, field, value)
         for position, column in enumerate(columns):
             field, one_hot, text = column.partition("=")
             value = architecture[field]
@@ -75,24 +82,27 @@ def check_columns(
     *,
     like: Sequence[Mapping[str, Value]] = (),
     origin: str = "",
+    others: str = "known ones have",
 ) -> None:
-    """Refuse a field that is a number here, and text or a boolean there.
+    """Refuse a field that is a number here, and text or a boolean there, or not finite.
 
     Args:
         architectures: To be checked.
         like: Others that they must agree with, if there are any.
         origin: Where the architectures come from, for the message.
+        others: What the message says of ``like``.
     """
     for index, architecture in enumerate(architectures):
-        first, whose = (like or architectures)[0], "known ones have" if like else "row 0 has"
+        first, whose = (like or architectures)[0], others if like else "row 0 has"
+        row = _row(origin, index)
         for field, value in architecture.items():
             expected, found = _kind(first[field]), _kind(value)
             if found != expected:
-                row = f"{origin}, row {index}" if origin else f"row {index}"
                 raise TableError(
-                    f"{row}, column {field} is {found} ({value!r}), but {whose} "
-                    f"{expected} ({first[field]!r}); use one kind in a column"
+                    f"{row}, column {field} is {found} ({shown(value)}), but {whose} "
+                    f"{expected} ({shown(first[field])}); use one kind in a column"
                 )
+            _check_finite(row, field, value)
 
 
 def read_architectures(path: str | PathLike[str]) -> list[dict[str, Value]]:
@@ -102,7 +112,12 @@ def read_architectures(path: str | PathLike[str]) -> list[dict[str, Value]]:
         TableError: The file cannot be read, has no rows, a bad header, or a row
             with a missing cell.
     """
-    return [{field: parse_value(cell) for field, cell in row.items()} for row in read_cells(path)]
+    return parse_cells(read_cells(path))
+
+
+def parse_cells(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Value]]:
+    """What ``read_cells`` gives, as values."""
+    return [{field: parse_value(cell) for field, cell in row.items()} for row in rows]
 
 
 def read_cells(path: str | PathLike[str]) -> list[dict[str, str]]:
@@ -123,6 +138,15 @@ def read_cells(path: str | PathLike[str]) -> list[dict[str, str]]:
         if len(line) != len(header):
             raise TableError(f"{path}, row {index}: expected {len(header)} cells; got {len(line)}")
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+
+
+def _row(origin: str, number: int) -> str:
+    return f"{origin}, row {number}" if origin else f"row {number}"
+
+
+def _check_finite(row: str, field: str, value: Value) -> None:
+    if not isinstance(value, str) and not is_finite(value):
+        raise TableError(f"{row}, column {field} must be a finite number; got {shown(value)}")
 
 
 def _kind(value: Value) -> str:

@@ -27,11 +27,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotri
 
 from predictors.protocol import FloatArray
+from predictors.state import number, numbers
 from predictors.threads import on_all_cores
 
 JITTER = 1e-12  # of the trace of k(x, x): keeps K positive definite to the last digit
@@ -95,12 +97,10 @@ class Kernel:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Kernel":
         """Inverse of ``to_state``."""
-        each, trend = (
-            np.array(state[name], float) for name in ("lengthscales", "trend_lengthscales")
-        )
-        if each.shape != trend.shape:
-            raise ValueError("both parts of a kernel must have a lengthscale for each column")
-        return cls(each, trend, *(float(state[name]) for name in VARIANCES))
+        each = numbers(state, "lengthscales", (None,), above=0)
+        trend = numbers(state, "trend_lengthscales", (len(each),), above=0)
+        matern, linear, quadratic = (number(state, name, least=0) for name in VARIANCES[:-1])
+        return cls(each, trend, matern, linear, quadratic, number(state, VARIANCES[-1], above=0))
 
     @classmethod
     def of_first_version(cls, theta: FloatArray) -> "Kernel":
@@ -214,14 +214,26 @@ def predict_mean_and_std(
     return mean, np.sqrt(np.maximum(variance, 0) + kernel.noise)
 
 
-def leave_one_out(posterior: Posterior) -> tuple[FloatArray, FloatArray]:  # (n,), (n,)
-    """``z_i`` minus its mean given all other rows, and the standard deviation there.
+def leave_one_out(
+    posterior: Posterior,
+    groups: NDArray[np.intp],  # (n,)
+) -> tuple[FloatArray, FloatArray]:  # (n,), (n,)
+    """``z_i`` minus its mean given the rows of other groups, and the standard deviation there.
 
-    ``alpha_i / (K^-1)_ii`` and ``1 / sqrt((K^-1)_ii)`` ([RW2006], equations 5.10
-    to 5.12); the kernel is kept.
+    For a row alone ``alpha_i / (K^-1)_ii`` and ``1 / sqrt((K^-1)_ii)`` ([RW2006], equations
+    5.10 to 5.12), for rows G ``C alpha_G`` and the roots of C's diagonal, where C is the
+    inverse of ``(K^-1)_GG``; the kernel is kept.
     """
-    precision = np.diag(inverse(posterior.factor))
-    return np.asarray(posterior.alpha / precision), np.asarray(1 / np.sqrt(precision))
+    precision = inverse(posterior.factor)
+    alone = np.diag(precision)
+    residuals, stds = posterior.alpha / alone, 1 / np.sqrt(alone)
+    labels, sizes = np.unique(groups, return_counts=True)
+    for label in labels[sizes > 1]:
+        rows = np.flatnonzero(groups == label)
+        covariance = np.linalg.inv(precision[np.ix_(rows, rows)])
+        residuals[rows] = covariance @ posterior.alpha[rows]
+        stds[rows] = np.sqrt(np.diag(covariance))
+    return np.asarray(residuals), np.asarray(stds)
 
 
 def telling_rows(kernel: Kernel, x: FloatArray, count: int) -> np.ndarray:  # (count,)

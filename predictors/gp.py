@@ -17,10 +17,11 @@ from predictors.calibration import ErrorScale
 from predictors.column_range import ColumnRange, rows_outside
 from predictors.document import plain_params, save
 from predictors.errors import InputError, SubsetWarning
-from predictors.held_out import held_out_folds
+from predictors.held_out import held_out_folds, row_groups
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray
 from predictors.scaling import InputScale, TargetScale
+from predictors.state import flag, numbers
 from predictors.threads import one_blas_thread
 
 N_FOLDS = 3  # of the rows held out for calibration: few, as each goes on with the search
@@ -92,8 +93,11 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         self.max_rows = max_rows
         self.max_search_rows = max_search_rows
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Learn from X, (rows, columns), and y, (rows,); at least two rows.
+
+        Rows of one group, (rows,) labels, are held out together where errors are
+        estimated; by default equal rows.
 
         Warns with ConvergenceWarning if the best search stopped early; the
         predictor can still be used, at a worse fit.
@@ -102,6 +106,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {getattr(self, name)}")
         rows, targets = check_training_rows(self, X, y)
+        group = row_groups(rows, groups)
         rng = check_random_state(self.random_state)
         if len(rows) > self.max_rows:
             warnings.warn(
@@ -111,7 +116,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
             chosen = np.sort(rng.permutation(len(rows))[: self.max_rows])
-            rows, targets = rows[chosen], targets[chosen]
+            rows, targets, group = rows[chosen], targets[chosen], group[chosen]
         self.input_scale_ = InputScale.of(rows)
         self.target_scale_ = TargetScale.of(targets, log=self.log_target)
         x, z = self.input_scale_.apply(rows), self.target_scale_.apply(targets)
@@ -132,11 +137,11 @@ class GPPredictor(RegressorMixin, BaseEstimator):
             )
         self._set_posterior(hyperparameters.kernel_of(phi), x, z)
         with one_blas_thread():
-            residuals, std = process.leave_one_out(self.posterior_)
+            residuals, std = process.leave_one_out(self.posterior_, group)
             errors = residuals
             if MIN_ROWS_TO_HOLD_OUT <= len(x) <= self.max_search_rows:
                 seed = int(rng.randint(2**31 - 1))
-                folds = held_out_folds(len(x), n_splits=N_FOLDS, random_state=seed)
+                folds = held_out_folds(group, n_splits=N_FOLDS, random_state=seed)
                 errors, std = hyperparameters.held_out_errors(phi, x, z, folds)
         self.error_scale_ = ErrorScale.of(errors, std)
         self.training_error_ = float(self.target_scale_.scale * np.sqrt(np.mean(residuals**2)))
@@ -212,25 +217,25 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         predictor = cls(**state["params"])
         predictor.input_scale_ = InputScale.from_state(state["input_scale"])
         predictor.target_scale_ = TargetScale.from_state(state["target_scale"])
-        x, z = np.array(state["inputs"], float), np.array(state["targets"], float)
         n_columns = len(predictor.input_scale_.centre)
+        x = numbers(state, "inputs", (None, n_columns))
+        z = numbers(state, "targets", (len(x),))
         first = "theta" in state
         kernel = (
-            process.Kernel.of_first_version(np.array(state["theta"], float))
+            process.Kernel.of_first_version(numbers(state, "theta", (n_columns + 3,)))
             if first
             else process.Kernel.from_state(state["kernel"])
         )
-        if x.shape != (len(z), n_columns) or kernel.n_columns != n_columns:
+        if kernel.n_columns != n_columns:
             raise ValueError(
-                f"{n_columns} columns and {len(z)} targets do not fit inputs of shape "
-                f"{x.shape} and a kernel of {kernel.n_columns} columns"
+                f"{n_columns} columns do not fit a kernel of {kernel.n_columns} columns"
             )
         predictor.error_scale_ = (
             ErrorScale.none() if first else ErrorScale.from_state(state["error_scale"])
         )
         predictor.n_features_in_ = n_columns
         predictor._set_posterior(kernel, x, z)
-        if first or not state["reined_in"]:  # the first version followed its trend everywhere
+        if first or not flag(state, "reined_in"):  # the first version followed its trend everywhere
             predictor.reach_ = None
         return predictor
 

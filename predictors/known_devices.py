@@ -11,16 +11,22 @@ from typing import Any
 import numpy as np
 
 from predictors.column_range import ColumnRange
-from predictors.device_kernels import REFERENCE_ROWS, TINY, Described, DeviceKernels
+from predictors.device_kernels import (
+    KERNELS,
+    REFERENCE_ROWS,
+    TINY,
+    Described,
+    DeviceKernels,
+)
 from predictors.device_prior import EXPLAINED_ROWS, TYPICAL, explain
 from predictors.device_tables import Table
 from predictors.inputs import default_names
 from predictors.protocol import FloatArray
 from predictors.scaling import InputScale, TargetScale
 from predictors.source_model import SourceModel, fit_source
+from predictors.state import flag, numbers
 from predictors.threads import one_blas_thread
 
-ENDS = ("lowest", "highest")
 RELATED = 0.8  # correlation of two sources' models
 
 
@@ -162,27 +168,29 @@ class KnownDevices:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "KnownDevices":
         """Inverse of ``to_state``."""
-        reference = Described(
-            np.array(state["reference"]["x"], float), np.array(state["reference"]["g"], float)
-        )
+        names, columns = tuple(state["names"]), tuple(state["columns"])
+        s, d = len(names), len(columns)
+        x = numbers(state["reference"], "x", (None, d))
+        reference = Described(x, numbers(state["reference"], "g", (len(x), s)))
         kernels = DeviceKernels(
             InputScale.from_state(state["input_scale"]),
-            np.array(state["profiles"], float),
-            np.array(state["relevance"], float),
-            np.array(state["spreads"], float),
+            numbers(state, "profiles", (d, s)),
+            numbers(state, "relevance", (d, s)),
+            numbers(state, "spreads", (s,), least=0),
             reference,
         )
-        return cls(
-            tuple(state["names"]),
-            tuple(state["columns"]),
-            ColumnRange(*(np.array(state["column_range"][end], float) for end in ENDS)),
-            bool(state["log"]),
-            tuple(SourceModel.from_state(model) for model in state["models"]),
-            tuple(TargetScale.from_state(scale) for scale in state["scales"]),
-            np.array(state["centres"], float),
-            kernels,
-            np.array(state["examples"], float),
-        )
+        seen = ColumnRange.from_state(state["column_range"])
+        models = tuple(SourceModel.from_state(model) for model in state["models"])
+        scales = tuple(TargetScale.from_state(scale) for scale in state["scales"])
+        if seen is None or not len(models) == len(scales) == s:
+            raise ValueError(f"a range, and models and scales of {s} known devices were expected")
+        widths = {len(kernels.input_scale.centre), len(seen.lowest)}
+        if (widths | {len(model.additive.weights) for model in models}) != {d}:
+            raise ValueError(f"known devices have other than {d} columns")
+        centres = numbers(state, "centres", (s,))
+        examples = numbers(state, "examples", (None, len(KERNELS) + 1))
+        log = flag(state, "log")
+        return cls(names, columns, seen, log, models, scales, centres, kernels, examples)
 
 
 def device_scale(y: FloatArray, *, log: bool) -> TargetScale:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from predictors import device_mixture
-from predictors.device_kernels import Described
+from predictors.device_kernels import KERNELS, Described
 from predictors.device_mixture import LEVEL, Hypotheses, Mixture
 from predictors.device_prior import ALONE, ALONE_BLUR, BLUR, DevicePrior, propose
 from predictors.known_devices import KnownDevices, device_scale
 from predictors.protocol import FloatArray
 from predictors.scaling import TargetScale
+from predictors.state import number, numbers, shares
 from predictors.threads import one_blas_thread
 
 CHUNK_ROWS = 1024  # rows predicted at once: bounds memory
@@ -132,13 +133,18 @@ class NewDevice:
         }
 
     @classmethod
-    def from_state(cls, known: KnownDevices, state: dict[str, Any]) -> "NewDevice":
+    def from_state(cls, known: KnownDevices | None, state: dict[str, Any]) -> "NewDevice":
         """Inverse of ``to_state``; covariances are inverted again, by the same code."""
-        rows, u = np.array(state["rows"], float), np.array(state["u"], float)
-        variances, weights = (np.array(state[name], float) for name in ("variances", "weights"))
-        noise = np.array(state["noise"], float)
-        # Files of version 2 trust all measurements alike.
-        factors = np.array(state.get("factors", np.ones(len(rows))), float)
+        if known is None:
+            raise ValueError("a mixture needs known devices; there are none")
+        rows = numbers(state, "rows", (None, len(known.columns)))
+        u = numbers(state, "u", (len(rows),))
+        variances = numbers(state, "variances", (None, len(KERNELS)), least=0)
+        noise = numbers(state, "noise", (len(variances),), above=0)
+        weights = shares(state, "weights", (len(variances), len(known.names) + 1))
+        factors = np.ones(len(rows))  # files of version 2 trust all measurements alike
+        if "factors" in state:
+            factors = numbers(state, "factors", (len(rows),), above=0)
         with one_blas_thread():
             seen = known.describe(rows)
             mixture = device_mixture.restore(
@@ -146,7 +152,7 @@ class NewDevice:
                 weights,
                 known.kernels(seen, seen),
                 _differences(u, seen),
-                float(state["level_variance"]),
+                number(state, "level_variance", above=0),
                 factors,
             )
         return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, mixture)

@@ -4,7 +4,7 @@ from os import PathLike
 
 import numpy as np
 
-from predictors.errors import PredictorError, TableError
+from predictors.errors import InputError, PredictorError, TableError
 from predictors.protocol import FloatArray
 
 COLUMNS, LINES = 60, 20  # characters of the plot in the terminal
@@ -15,15 +15,19 @@ def parity_text(truth: FloatArray, predicted: FloatArray) -> str:
 
     The diagonal is dotted; a digit is the number of rows at a place, + more than
     nine. The axes are logarithmic if all values are positive.
+
+    Raises:
+        InputError: There is no row, or one has a value that is not finite.
     """
+    _check_rows(truth, predicted)
     values = np.concatenate([truth, predicted])
     if logarithmic := bool((values > 0).all()):
         truth, predicted, values = np.log(truth), np.log(predicted), np.log(values)
     low, high = float(values.min()), float(values.max())
-    unit = (high - low) or 1.0
+    unit = (high / 2 - low / 2) or 1.0  # halves, as the whole may be too far for 64-bit numbers
 
     def place(numbers: FloatArray, cells: int) -> np.ndarray:
-        return np.minimum(((numbers - low) / unit * cells).astype(int), cells - 1)
+        return np.minimum(((numbers / 2 - low / 2) / unit * cells).astype(int), cells - 1)
 
     counts = np.zeros((LINES, COLUMNS), int)
     np.add.at(counts, (place(predicted, LINES), place(truth, COLUMNS)), 1)
@@ -92,6 +96,17 @@ def write_parity_page(
             file.write(figure.to_html(include_plotlyjs=True))
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _check_rows(truth: FloatArray, predicted: FloatArray) -> None:
+    if not len(truth):
+        raise InputError("a parity plot needs at least one row; got none")
+    bad = np.flatnonzero(~(np.isfinite(truth) & np.isfinite(predicted)))
+    if bad.size:
+        raise InputError(
+            f"a parity plot needs finite values; row {bad[0]} is {truth[bad[0]]:g} measured and "
+            f"{predicted[bad[0]]:g} predicted"
+        )
 
 
 def _mark(count: int) -> str:

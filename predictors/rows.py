@@ -150,6 +150,20 @@ def parse_value(cell: str) -> Value:
     return cell
 
 
+def is_finite(value: float) -> bool:
+    """Whether a number is one that 64-bit numbers can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int of more than 308 digits
+        return False
+
+
+def shown(value: object) -> str:
+    """A value for a message, the middle of a long one left out."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:20]}...{text[-10:]} ({len(text)} characters)"
+
+
 def check_field_name(name: object) -> str:
     """Return an architecture field's name, or say why it cannot be a column."""
     if not isinstance(name, str) or not name.strip() or any(mark in name for mark in "=\r\n"):
@@ -165,6 +179,8 @@ def _architecture_value(name: str, value: object) -> Value:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, Integral):
+        if not is_finite(int(value)):
+            raise TableError(f"column {name} must be finite; got {shown(int(value))}")
         return int(value)
     if isinstance(value, Real):
         return _number(name, value, whole=False, least=-math.inf)
@@ -183,9 +199,11 @@ def _number(name: str, value: object, *, whole: bool, least: float = 0) -> float
         number = int(value) if whole and isinstance(value, str) else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         kind = "a whole number" if whole else "a number"
-        raise TableError(f"column {name} must be {kind}; got {value!r}") from error
-    if not math.isfinite(number) or number < least:
-        raise TableError(f"column {name} must be finite and at least {least}; got {value!r}")
+        raise TableError(f"column {name} must be {kind}; got {shown(value)}") from error
+    except OverflowError:
+        number = math.inf
+    if not is_finite(number) or number < least:
+        raise TableError(f"column {name} must be finite and at least {least}; got {shown(value)}")
     if not whole:
         return float(number)
     if number != int(number):

@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from predictors.errors import InputError
 from predictors.protocol import FloatArray
+from predictors.state import flag, number, numbers
 
 WIDEST_COLUMN = 8.0  # scaled units between the smallest and largest value of a column
 
@@ -63,7 +64,8 @@ class InputScale:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "InputScale":
         """Inverse of ``to_state``."""
-        return cls(np.array(state["centre"], float), np.array(state["scale"], float))
+        centre = numbers(state, "centre", (None,))
+        return cls(centre, numbers(state, "scale", (len(centre),), above=0))
 
 
 @dataclass(frozen=True)
@@ -139,4 +141,4 @@ class TargetScale:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "TargetScale":
         """Inverse of ``to_state``."""
-        return cls(bool(state["log"]), float(state["centre"]), float(state["scale"]))
+        return cls(flag(state, "log"), number(state, "centre"), number(state, "scale", above=0))

@@ -11,7 +11,15 @@ from predictors import metrics
 from predictors.blend import MIN_ROWS, BlendPredictor, Mixture, mix
 from predictors.errors import InputError
 from predictors.gp import GPPredictor
-from predictors.held_out import COVERAGE, HeldOut, held_out_folds, predict_held_out
+from predictors.held_out import (
+    COVERAGE,
+    HeldOut,
+    held_out_folds,
+    of_rows,
+    predict_held_out,
+    row_groups,
+)
+from predictors.inputs import check_training_rows
 from predictors.protocol import FloatArray, Predictor
 from predictors.scaling import TargetScale
 from predictors.xgb import XGBPredictor
@@ -66,11 +74,12 @@ def select(
     candidates: Mapping[str, Predictor] | None = None,
     n_splits: int = 5,
     blend: bool | None = None,
+    groups: ArrayLike | None = None,  # (rows,)
 ) -> Selection:
     """Cross-validate each candidate and their blend; the one of lowest RMSE is the answer.
 
     Rows are held out in ``n_splits`` random folds, the same for each candidate,
-    or one by one if there are fewer than ``2 * n_splits``. The blend (see
+    or one by one if there are fewer than ``2 * n_splits``; equal rows together. The blend (see
     ``BlendPredictor``) costs no further fit: what it predicts of a fold has its
     weights from the other folds. Equal errors: the first candidate wins, and any
     single one over the blend. The same arguments give the same result.
@@ -84,6 +93,8 @@ def select(
         n_splits: Number of folds, at least 2.
         blend: Whether the blend of all candidates competes, as ``blend``, from six
             rows on; by default only where ``candidates`` are not given.
+        groups: Labels of rows to be held out together, instead of equal rows; the
+            candidates' ``fit`` must take them.
 
     Returns:
         The winner and the scores of all.
@@ -112,11 +123,14 @@ def select(
         name: clone(candidate).set_params(log_target=log_target, random_state=random_state)
         for name, candidate in candidates.items()
     }
-    folds = held_out_folds(len(rows), n_splits=n_splits, random_state=random_state)
     # Each candidate is fitted on all rows first: a bad cell is then named by its row in X.
-    fitted = {name: clone(candidate).fit(rows, targets) for name, candidate in ready.items()}
+    labels = of_rows(groups, np.arange(len(rows)))
+    fitted = {name: clone(one).fit(rows, targets, **labels) for name, one in ready.items()}
+    group = row_groups(np.asarray(rows, dtype=float), groups)
+    folds = held_out_folds(group, n_splits=n_splits, random_state=random_state)
     held_out = {
-        name: predict_held_out(candidate, rows, targets, folds) for name, candidate in ready.items()
+        name: predict_held_out(candidate, rows, targets, folds, groups)
+        for name, candidate in ready.items()
     }
     judged = dict(held_out)
     if blend and len(candidates) > 1 and len(rows) >= MIN_ROWS:
@@ -127,11 +141,13 @@ def select(
     }
     winner = min(scores, key=lambda name: scores[name].rmse)
     if winner in fitted:
+        if hasattr(X, "columns"):  # a data frame, whose names hold for what is predicted
+            check_training_rows(fitted[winner], X, targets)
         return Selection(winner, fitted[winner], scores)
     joined = BlendPredictor.of_fitted(
         fitted,
         list(held_out.values()),
-        rows,
+        X,
         targets,
         log_target=log_target,
         random_state=random_state,

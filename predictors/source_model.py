@@ -28,6 +28,7 @@ from predictors.errors import SubsetWarning
 from predictors.gp import GPPredictor
 from predictors.protocol import FloatArray
 from predictors.scaling import InputScale
+from predictors.state import booster, number, numbers
 
 LEAST_ROWS_TO_COMPARE = 10  # below, the Gaussian process is taken unseen
 WORTHWHILE = 0.98  # a richer model must lower the held-out error to this share
@@ -127,15 +128,16 @@ class SourceModel:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "SourceModel":
         """Inverse of ``to_state``."""
-        additive = Additive(np.array(state["weights"], float), float(state["intercept"]))
-        trees = None
+        weights, trees, process = numbers(state, "weights", (None,)), None, None
         if state["trees"] is not None:
-            import xgboost
-
-            trees = xgboost.Booster({"nthread": 1})
-            trees.load_model(bytearray(json.dumps(state["trees"]).encode()))
-        process = None if state["process"] is None else GPPredictor.from_state(state["process"])
-        return cls(additive, trees, process)
+            trees = booster(state["trees"], len(weights), n_threads=1)
+        if state["process"] is not None:
+            process = GPPredictor.from_state(state["process"])
+            if process.n_features_in_ != len(weights):
+                raise ValueError(
+                    f"a process has {process.n_features_in_} columns; expected {len(weights)}"
+                )
+        return cls(Additive(weights, number(state, "intercept")), trees, process)
 
 
 def fit_source(

@@ -60,34 +60,56 @@ def devices_of(table: LatencyTable) -> list[Device]:
 
 
 def read_sources(paths: Sequence[str | PathLike[str]]) -> list[Device]:
+    """The devices of several tables, as ``join_sources`` gives them.
+
+    Raises:
+        TableError: A table cannot be read, or as of ``join_sources``.
+    """
+    return join_sources([(str(path), read_table(path)) for path in paths])
+
+
+def join_sources(tables: Sequence[tuple[str, LatencyTable]]) -> list[Device]:
     """The devices of several tables, all with the same architecture fields.
+
+    Args:
+        tables: Each with its path, for messages.
 
     Raises:
         TableError: A table cannot be used, two of them hold the same device, or
-            they differ in their fields.
+            they differ in their fields or in the kinds of their values.
     """
     origin: dict[str, str] = {}
     devices: list[Device] = []
-    for path in paths:
+    for path, table in tables:
         try:
-            found = devices_of(read_table(path))
+            found = devices_of(table)
         except TableError as error:
-            raise error if str(path) in str(error) else TableError(f"{path}: {error}") from error
+            raise TableError(f"{path}: {error}") from error
+        _check_like_first(path, table, *tables[0])
         for device in found:
             if device.name in origin:
                 raise TableError(
                     f"{origin[device.name]} and {path} both hold {device.name}; give each device "
                     "once"
                 )
-            if devices and set(device.fields) != set(devices[0].fields):
-                raise TableError(
-                    f"{path} has the architecture fields {', '.join(device.fields)}; "
-                    f"{origin[devices[0].name]} has {', '.join(devices[0].fields)}. Use tables of "
-                    "one kind of encoder"
-                )
-            origin[device.name] = str(path)
+            origin[device.name] = path
             devices.append(device)
     return devices
+
+
+def _check_like_first(path: str, table: LatencyTable, first: str, expected: LatencyTable) -> None:
+    """Refuse other fields or kinds of values than the first table has, failed rows included."""
+    if set(table.fields) != set(expected.fields):
+        raise TableError(
+            f"{path} has the architecture fields {', '.join(table.fields)}; "
+            f"{first} has {', '.join(expected.fields)}. Use tables of one kind of encoder"
+        )
+    check_columns(
+        [row.architecture for row in table.rows],
+        like=[expected.rows[0].architecture],
+        origin=path,
+        others=f"{first} has",
+    )
 
 
 def shared_columns(*groups: tuple[str, Sequence[Mapping[str, Value]]]) -> tuple[str, ...]:

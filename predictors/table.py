@@ -13,7 +13,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class LatencyTable:
     Attributes:
         fields: Names of the architecture fields, in order.
         rows: In the order in which they were measured; failed ones included.
+        torn_line: Where its file ended within a line, which is left out: its number.
 
     Raises:
         TableError: Rows differ in target or in fields, or a column mixes kinds
@@ -42,6 +43,7 @@ class LatencyTable:
 
     fields: tuple[str, ...]
     rows: tuple[LatencyRow, ...]
+    torn_line: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Refuse rows that do not belong together."""
@@ -160,7 +162,7 @@ def append_row(path: str | PathLike[str], row: LatencyRow) -> None:
 
 
 def read_table(path: str | PathLike[str]) -> LatencyTable:
-    """Read and check a whole table; a torn last line is left out.
+    """Read and check a whole table; a torn last line is left out, see ``torn_line``.
 
     Raises:
         TableError: The file cannot be read, its header is not that of a latency
@@ -170,10 +172,13 @@ def read_table(path: str | PathLike[str]) -> LatencyTable:
         present = Path(path).read_bytes()
     except OSError as error:
         raise TableError(f"cannot read table {path}: {error.strerror}") from error
-    fields, lines = _split(path, _whole_lines(path, present))
+    whole = _whole_lines(path, present)
+    fields, lines = _split(path, whole)
     rows = _parse(path, fields, lines)
     try:
-        return LatencyTable(fields, rows)
+        return LatencyTable(
+            fields, rows, whole.count(b"\n") + 1 if len(whole) < len(present) else None
+        )
     except TableError as error:
         raise TableError(f"{path}: {error}") from error
 

@@ -20,6 +20,7 @@ from predictors.inputs import check_new_rows, check_training_rows, default_names
 from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
 from predictors.protocol import BoolArray, FloatArray
+from predictors.state import count, numbers
 from predictors.suggest import choose
 from predictors.threads import one_blas_thread
 
@@ -135,20 +136,34 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         rows, targets = check_training_rows(self, X, y, least_rows=2 if known is None else 1)
         rng = check_random_state(self.random_state)
         if known is None:
-            alone = GPPredictor(log_target=self.log_target, random_state=rng)
-            self.model_: NewDevice | FromScratch = FromScratch(alone.fit(rows, targets), None, rows)
+            self.model_: NewDevice | FromScratch = self._alone(rows, targets, rng)
         else:
             self._refuse_other_columns(known, rows.shape[1])
             if hasattr(self, "feature_names_in_") and known.named:
                 refuse_other_names(
                     "X has", self.column_names_, "the known devices have", known.columns
                 )
-            self.column_range_ = ColumnRange.of(
-                np.vstack([rows, known.column_range.lowest, known.column_range.highest])
-            )
-            self.model_ = learn_best(known, rows, targets, rng)
+            try:
+                self.model_ = learn_best(known, rows, targets, rng)
+            except np.linalg.LinAlgError as error:  # known devices that hardly vary
+                if len(rows) < 2:
+                    raise InputError(
+                        "the known devices are nearly constant and tell nothing of the new one; "
+                        "measure two architectures at least, or leave constant devices out"
+                    ) from error
+                self.model_ = self._alone(rows, targets, rng)
+            if not isinstance(self.model_, FromScratch) or self.model_.known is not None:
+                seen = [rows, known.column_range.lowest, known.column_range.highest]
+                self.column_range_ = ColumnRange.of(np.vstack(seen))
         self.measured_ = rows
         self.training_error_ = self.model_.training_error
+
+    def _alone(
+        self, rows: FloatArray, targets: FloatArray, rng: np.random.RandomState
+    ) -> FromScratch:
+        """What the measurements tell without any known device."""
+        predictor = GPPredictor(log_target=self.log_target, random_state=rng)
+        return FromScratch(predictor.fit(rows, targets), None, rows)
 
     def suggest(self, X_pool: ArrayLike, k: int) -> np.ndarray:
         """Indices of the k rows of X_pool most worth measuring, the best first.
@@ -248,12 +263,15 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         model = dict(state["model"])
         kinds: dict[str, Any] = {kind.kind: kind for kind in (NewDevice, FromScratch)}
         kind = kinds[model.pop("kind")]
-        predictor.n_features_in_ = int(state["n_columns"])
+        predictor.n_features_in_ = n_columns = count(state, "n_columns", least=1)
+        if known is not None and len(known.columns) != n_columns:
+            raise ValueError(f"known devices have {len(known.columns)} columns, not {n_columns}")
         predictor.model_ = kind.from_state(known, model)
-        measured = state.get("measured")  # files of version 2 have none
-        predictor.measured_ = (
-            predictor.model_.rows if measured is None else np.array(measured, float)
-        )
+        if predictor.model_.rows.shape[1] != n_columns:
+            raise ValueError(f"the measured rows have other than {n_columns} columns")
+        predictor.measured_ = predictor.model_.rows
+        if state.get("measured") is not None:  # files of version 2 have none
+            predictor.measured_ = numbers(state, "measured", (None, n_columns))
         return predictor
 
     def __sklearn_clone__(self) -> Self:

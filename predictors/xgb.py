@@ -24,9 +24,11 @@ from predictors.calibration import ErrorScale
 from predictors.column_range import ColumnRange, rows_outside
 from predictors.document import plain_params, save
 from predictors.errors import InputError
+from predictors.held_out import row_groups, split_groups
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray
 from predictors.scaling import InputScale, TargetScale
+from predictors.state import booster, number
 from predictors.threads import on_all_cores
 
 N_FOLDS = 5
@@ -75,7 +77,8 @@ class Calibration:
 class XGBPredictor(RegressorMixin, BaseEstimator):
     """Mean of boosted trees, each fitted on four fifths of the rows.
 
-    The rows are split into five folds (one fold per row below five rows),
+    The rows are split into five folds (one fold per row below five rows; equal rows
+    together),
     ``n_repeats`` times anew; each member leaves one fold out. The prediction is
     the mean of all members. Its standard deviation is calibrated on the errors
     at rows that members had left out [Barber2021], so it is that of a new
@@ -133,8 +136,11 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         self.n_repeats = n_repeats
         self.n_jobs = n_jobs
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from X, (rows, columns), and y, (rows,); at least two rows."""
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Learn from X, (rows, columns), and y, (rows,); at least two rows.
+
+        Rows of one group, (rows,) labels, are left out together; by default equal rows.
+        """
         for name, least in (("n_trees", 1), ("max_depth", 1), ("n_repeats", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}; got {getattr(self, name)}")
@@ -148,8 +154,10 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
 
         self.members_: list[Any] = []
         held_out = np.empty((self.n_repeats, len(x)))
+        group = row_groups(rows, groups)
+        n_folds = min(N_FOLDS, int(group.max()) + 1)
         for repeat in range(self.n_repeats):
-            for left_out in np.array_split(rng.permutation(len(x)), min(N_FOLDS, len(x))):
+            for left_out in split_groups(group, n_folds, rng):
                 kept = np.setdiff1d(np.arange(len(x)), left_out)
                 member = self._train(x[kept], z[kept], seed=int(rng.randint(2**31 - 1)))
                 held_out[repeat, left_out] = member.inplace_predict(x[left_out])
@@ -224,13 +232,12 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Inverse of ``to_state``."""
-        import xgboost
-
         predictor = cls(**state["params"])
         predictor.input_scale_ = InputScale.from_state(state["input_scale"])
         predictor.target_scale_ = TargetScale.from_state(state["target_scale"])
+        line = state["calibration"]
         predictor.calibration_ = Calibration(
-            float(state["calibration"]["floor"]), float(state["calibration"]["slope"])
+            number(line, "floor", above=0), number(line, "slope", least=0)
         )
         predictor.error_scale_ = (  # files of the first version have none
             ErrorScale.from_state(state["error_scale"])
@@ -240,16 +247,10 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         predictor.n_features_in_ = len(predictor.input_scale_.centre)
         if not state["members"]:
             raise ValueError("the ensemble has no members")
-        predictor.members_ = []
-        for member in state["members"]:
-            booster = xgboost.Booster({"nthread": predictor.n_jobs})
-            booster.load_model(bytearray(json.dumps(member).encode()))
-            if booster.num_features() != predictor.n_features_in_:
-                raise ValueError(
-                    f"a member has {booster.num_features()} columns; "
-                    f"expected {predictor.n_features_in_}"
-                )
-            predictor.members_.append(booster)
+        predictor.members_ = [
+            booster(member, predictor.n_features_in_, n_threads=predictor.n_jobs)
+            for member in state["members"]
+        ]
         return predictor
 
     def _train(self, x: FloatArray, z: FloatArray, *, seed: int) -> Any:

@@ -187,7 +187,7 @@ def test_blend_is_judged_by_weights_of_the_other_folds():
     """By hand from the held-out predictions of the members."""
     X, y = half_smooth(30)
     found = select(X, y, log_target=False, random_state=0, candidates=SMALL, blend=True)
-    folds = held_out_folds(30, n_splits=5, random_state=0)
+    folds = held_out_folds(np.arange(30), n_splits=5, random_state=0)
     means = np.array([predict_held_out(clone(m), X, y, folds).mean for m in SMALL.values()])
     errors = []
     for fold in folds:

@@ -44,6 +44,18 @@ def test_one_kind_in_a_column(second):
         feature_columns([{"a": 1}, {"a": second}])
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 10**400])
+def test_numbers_that_are_not_finite_are_named(bad):
+    rows = [{"a": 1}, {"a": bad}]
+    with pytest.raises(TableError, match="t.csv, row 1, column a must be a finite number; got"):
+        encode(rows, ("a",), origin="t.csv")
+    with pytest.raises(TableError, match="t.csv, row 7, column a must be a finite number; got"):
+        encode(rows, ("a",), origin="t.csv", numbers=[5, 7])
+    with pytest.raises(TableError, match="row 1, column a must be a finite number; got"):
+        feature_columns(rows)
+    assert encode([{"a": 1, "other": bad}], ("a",)).tolist() == [[1.0]]
+
+
 def test_read_architectures(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("layers,act,bias\n12,relu,True\n\n6,gelu,False\n")

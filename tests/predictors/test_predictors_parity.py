@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from predictors import PredictorError, TableError
+from predictors import InputError, PredictorError, TableError
 from predictors.parity import COLUMNS, LINES, parity_text, write_parity_page
 
 
@@ -40,6 +40,23 @@ def test_each_row_is_counted_where_it_lies():
 
 def test_one_value_is_drawn():
     assert sum(line.count("3") for line in drawing(parity_text(np.full(3, 2.0), np.full(3, 2.0))))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(bad):
+    fine, broken = np.array([1.0, 2.0, 3.0]), np.array([1.0, bad, 3.0])
+    for pair in ((fine, broken), (broken, fine)):
+        with pytest.raises(InputError, match="needs finite values; row 1 is"):
+            parity_text(*pair)
+    with pytest.raises(InputError, match="at least one row"):
+        parity_text(np.empty(0), np.empty(0))
+
+
+def test_the_largest_numbers_are_drawn():
+    """Their difference is more than 64-bit numbers hold."""
+    ends = np.array([-1.7e308, 1.7e308])
+    lines = drawing(parity_text(ends, ends))
+    assert lines[0][-1] == lines[-1][0] == "1"
 
 
 def test_the_page_holds_every_row(tmp_path):

@@ -9,7 +9,14 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from predictors import GPPredictor, PersistError, XGBPredictor, load, save
+from predictors import (
+    GPPredictor,
+    PersistError,
+    TransferPredictor,
+    XGBPredictor,
+    load,
+    save,
+)
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -130,6 +137,77 @@ def test_wrong_number_of_names(kind, tmp_path):
     model = small(kind).fit(*data())
     with pytest.raises(PersistError, match="fitted on 3 columns; got 2 column names"):
         model.save(tmp_path / "p.json", columns=["a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": [0, 1, 2]}, "a column's name must be text; got 0"),
+        ({"columns": "abc"}, "columns must be a list of names; got the text 'abc'"),
+        ({"target": 5}, "target must be text; got 5"),
+        ({"workload": {"batch_size": 8.5}}, "'batch_size' is 8.5"),
+        ({"workload": {"batch_size": True}}, "'batch_size' is True"),
+        ({"workload": {8: 1}}, "a name in workload must be text; got 8"),
+        ({"workload": ["batch_size"]}, "workload must be like"),
+    ],
+)
+def test_arguments_that_save_refuses(kind, tmp_path, arguments, message):
+    model = small(kind).fit(*data())
+    with pytest.raises(PersistError, match=message):
+        model.save(tmp_path / "p.json", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_takes_numbers_and_text_of_numpy(kind, tmp_path):
+    model = small(kind).fit(*data())
+    model.save(
+        tmp_path / "p.json",
+        columns=np.array(["a", "b", "c"]),
+        target=np.str_("tpu-v4i"),
+        workload={"batch_size": np.int64(8), "dtype": np.str_("bfloat16")},
+    )
+    back = load(tmp_path / "p.json")
+    assert back.column_names_ == ("a", "b", "c") and back.target_name_ == "tpu-v4i"
+    assert back.workload_ == {"batch_size": 8, "dtype": "bfloat16"}
+
+
+def test_names_of_a_fit_or_a_file_are_kept(kind, tmp_path):
+    """Others, or the same in another order, would be learned of one column and said of another."""
+    model = small(kind).fit(*data())
+    model.save(tmp_path / "p.json", columns=["a", "b", "c"])
+    back = load(tmp_path / "p.json")
+    for names in (["b", "a", "c"], ["a", "b", "d"]):
+        with pytest.raises(PersistError, match=f"the columns a, b, c; got {', '.join(names)}"):
+            back.save(tmp_path / "q.json", columns=names)
+    back.save(tmp_path / "q.json", columns=("a", "b", "c"))
+    assert (tmp_path / "q.json").read_bytes() == (tmp_path / "p.json").read_bytes()
+
+
+def test_names_of_a_data_frame_are_kept(kind, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = data()
+    model = small(kind).fit(pandas.DataFrame(X, columns=["a", "b", "c"]), y)
+    with pytest.raises(PersistError, match="the columns a, b, c; got x, y, z"):
+        model.save(tmp_path / "p.json", columns=["x", "y", "z"])
+
+
+def test_names_of_the_known_devices_are_kept(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = data()
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"])
+    model = TransferPredictor().fit_sources({"one": (frame, y)}).fit(X[:3], 2 * y[:3])
+    with pytest.raises(PersistError, match="the columns a, b, c; got x, y, z"):
+        model.save(tmp_path / "p.json", columns=["x", "y", "z"])
+    model.save(tmp_path / "p.json", columns=["a", "b", "c"])
+    assert load(tmp_path / "p.json").column_names_ == ("a", "b", "c")
+
+
+def test_a_predictor_with_numbers_that_are_not_finite_is_not_saved(tmp_path):
+    model = small("gp").fit(*data())
+    model.training_error_ = float("nan")
+    with pytest.raises(PersistError, match="cannot write .*not finite"):
+        model.save(tmp_path / "p.json")
     assert not list(tmp_path.iterdir())
 
 

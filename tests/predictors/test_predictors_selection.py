@@ -21,7 +21,7 @@ SMALL = {"gp": GPPredictor(n_starts=1), "xgb": XGBPredictor(n_trees=30)}
 def test_score_is_cross_validation_by_hand():
     X, y = rows()
     found = select(X, y, log_target=True, random_state=3, candidates=SMALL)
-    folds = held_out_folds(len(y), n_splits=5, random_state=3)
+    folds = held_out_folds(np.arange(len(y)), n_splits=5, random_state=3)
     for name, candidate in SMALL.items():
         errors, relative, inside = [], [], []
         for fold in folds:
@@ -94,7 +94,7 @@ def test_candidates_stay_as_they_are():
 
 @pytest.mark.parametrize(("n", "splitter"), [(9, LeaveOneOut()), (10, KFold(5)), (23, KFold(5))])
 def test_folds_have_the_sizes_of_scikit_learn(n, splitter):
-    folds = held_out_folds(n, n_splits=5, random_state=0)
+    folds = held_out_folds(np.arange(n), n_splits=5, random_state=0)
     np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(n))
     expected = [len(test) for _, test in splitter.split(np.zeros((n, 1)))]
     assert [len(fold) for fold in folds] == expected

@@ -1,6 +1,7 @@
 """Choosing what to measure: against brute force, and against random draws."""
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 
@@ -154,7 +155,6 @@ def test_names_of_a_loaded_predictor_hold_for_a_pool(known, tmp_path):
 
 
 def test_a_pool_of_other_columns_is_refused():
-    pandas = pytest.importorskip("pandas")
     X = choices(20, 0)
     frame = pandas.DataFrame(X, columns=[f"c{index}" for index in range(X.shape[1])])
     other = frame.rename(columns={"c1": "other"})

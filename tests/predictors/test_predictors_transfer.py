@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -362,7 +363,6 @@ def test_columns_of_other_names_are_refused():
     X = choices(20, 0)
     y = device(X, 0)
     names = [f"c{index}" for index in range(X.shape[1])]
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=names)
     other = frame.rename(columns={"c0": "other"})
     with pytest.raises(InputError, match="source 'b' has a column 'other' where 'a' has 'c0'"):
@@ -387,3 +387,28 @@ def test_measurements_that_cannot_be_used(known, new):
         copy(known).set_params(log_target=False).fit(X[:4], y[:4])
     with pytest.raises(ValueError, match="1 sample|minimum of 2"):
         TransferPredictor().fit(X[:1], y[:1])
+
+
+@pytest.mark.parametrize(("log_target", "varies"), [(True, 1e-9), (True, 1e-7), (False, 0.0)])
+def test_known_devices_that_are_constant_leave_the_measurements_alone(log_target, varies):
+    rng = np.random.default_rng(0)
+    X, new = rng.uniform(size=(60, 5)), rng.uniform(size=(10, 5))
+    y = np.exp(new @ [1, 2, 0, 0.5, 1])
+    devices = {f"d{i}": (X, 1 + i / 10 + varies * rng.normal(size=60)) for i in range(3)}
+    model = TransferPredictor(log_target=log_target).fit_sources(devices).fit(new, y)
+    alone = GPPredictor(log_target=log_target).fit(new, y)
+    np.testing.assert_allclose(model.predict(X), alone.predict(X), rtol=0.2)
+    assert not model.is_outside(new).any()
+
+
+def test_the_range_is_that_of_what_was_used(known):
+    """Sources set aside say nothing of rows that only they had."""
+    rng = np.random.default_rng(1)
+    devices = {
+        f"d{i}": (5 * rng.uniform(size=(60, 4)), np.exp(rng.normal(size=60))) for i in (0, 1)
+    }
+    X = 2 * rng.uniform(size=(12, 4))
+    model = TransferPredictor().fit_sources(devices).fit(X, np.exp(X @ [1.0, 0.5, 0.2, 0.1]))
+    assert model.model_.kind == "scratch" and model.model_.known is None
+    assert model.is_outside([[5.0] * 4]).all()
+    assert not model.is_outside(X).any()
