@@ -4,25 +4,30 @@ import argparse
 import csv
 import math
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from predictors import metrics
-from predictors.column_range import warn_outside
 from predictors.document import check_destination
-from predictors.errors import ExtrapolationWarning, SubsetWarning, TableError
+from predictors.errors import SubsetWarning, TableError
 from predictors.features import encode, parse_cells, read_architectures, read_cells
 from predictors.gp import GPPredictor
 from predictors.held_out import row_groups
+from predictors.notes import (
+    fields_of,
+    naming,
+    note,
+    note_outside,
+    note_target,
+    note_workload,
+    noting,
+)
 from predictors.parity import parity_text, write_parity_page
 from predictors.persist import load
-from predictors.protocol import FloatArray, Predictor
+from predictors.protocol import Predictor
 from predictors.rows import LatencyRow, Value
 from predictors.selection import CrossValidation, select
 from predictors.sources import Device, devices_of, join_sources, matrices, shared_columns
@@ -39,13 +44,13 @@ def fit(options: argparse.Namespace) -> None:
     """Latency table -> predictor file."""
     check_destination(options.out)
     table = _read(options.table, options)
-    with _naming(options.table):
+    with naming(options.table):
         X, y, columns = table.matrix()
     kinds: dict[str, Predictor] = {"gp": GPPredictor(), "xgb": XGBPredictor()}
     one = None if options.kind == "best" else {options.kind: kinds[options.kind]}
     kept = [j for j, name in enumerate(columns) if name.partition("=")[0] not in WORKLOAD]
     groups = row_groups(X[:, kept])  # an architecture at all its workloads
-    with _noting(SubsetWarning, ConvergenceWarning):
+    with noting(SubsetWarning, ConvergenceWarning):
         selection = select(
             X, y, log_target=True, random_state=options.seed, candidates=one, groups=groups
         )
@@ -74,9 +79,9 @@ def predict(options: argparse.Namespace) -> None:
     rows = range(len(architectures))
     X = encode(architectures, predictor.column_names_, origin=options.architectures)
     targets = [row.get("target", "") for row in read]
-    _note_target(predictor, options.predictor, options.architectures, targets, rows)
-    _note_workload(predictor, options.architectures, architectures, rows)
-    _note_outside(predictor, X, options.architectures, rows)
+    note_target(predictor, options.predictor, options.architectures, targets, rows)
+    note_workload(predictor, options.architectures, architectures, rows)
+    note_outside(predictor, X, options.architectures, rows)
     median, std = predictor.predict(X, return_std=True)
     lower, upper = predictor.predict_interval(X, COVERAGE)
     predicted = [
@@ -151,9 +156,9 @@ def score(options: argparse.Namespace) -> None:
     predictor = load(options.predictor)
     whole = _read_whole(options.table)
     table = _chosen(whole, options.table, options)
-    with _naming(options.table):
+    with naming(options.table):
         _, y, _ = table.matrix()
-    if not set(WORKLOAD) & _fields(predictor):
+    if not set(WORKLOAD) & fields_of(predictor):
         _one_workload(table, options.table)
     rows = [
         number
@@ -163,9 +168,9 @@ def score(options: argparse.Namespace) -> None:
     features = [workload_features(row) for row in table.measured]
     X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
     targets = [row.target for row in table.measured]
-    _note_target(predictor, options.predictor, options.table, targets, rows)
-    _note_workload(predictor, options.table, features, rows)
-    _note_outside(predictor, X, options.table, rows)
+    note_target(predictor, options.predictor, options.table, targets, rows)
+    note_workload(predictor, options.table, features, rows)
+    note_outside(predictor, X, options.table, rows)
     median = predictor.predict(X)
     bounds = predictor.predict_interval(X, COVERAGE)
     title = f"predictor of {predictor.target_name_}, measured on {table.target}: {len(y)} rows"
@@ -190,7 +195,7 @@ def _read_whole(path: str) -> LatencyTable:
     """The table with all its rows; a line that was torn is told of."""
     table = read_table(path)
     if table.torn_line is not None:
-        _note(f"{path} ends within line {table.torn_line}; that row is left out")
+        note(f"{path} ends within line {table.torn_line}; that row is left out")
     return table
 
 
@@ -230,97 +235,6 @@ def _check_like(
     shared_columns(("sources", known), (path, architectures))
 
 
-@contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Put the name of a file before what is wrong with it."""
-    try:
-        yield
-    except TableError as error:
-        raise TableError(f"{path}: {error}") from error
-
-
-@contextmanager
-def _noting(*categories: type[Warning]) -> Iterator[None]:
-    """Tell the user of warnings of these categories: the first of each, as a note."""
-    with warnings.catch_warnings(record=True) as caught:
-        for category in categories:
-            warnings.simplefilter("always", category)
-        yield
-    told: set[type[Warning]] = set()
-    for warning in caught:
-        if not issubclass(warning.category, categories):
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-        elif warning.category not in told:
-            told.add(warning.category)
-            _note(str(warning.message))
-
-
-def _note(message: str) -> None:
-    print(f"note: {message}", file=sys.stderr)
-
-
-def _note_outside(predictor: Predictor, X: FloatArray, path: str, rows: Sequence[int]) -> None:
-    """Tell the user of rows that the predictor has to extrapolate to."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ExtrapolationWarning)
-        warn_outside(predictor, X)
-    for warning in caught:
-        message = str(warning.message)
-        if predictor.column_range_ is not None:  # it names the first of the rows it was given
-            first = int(np.flatnonzero(predictor.is_outside(X))[0])
-            message = message.replace(f": row {first} has ", f": {path}, row {rows[first]} has ")
-        _note(message)
-
-
-def _note_target(
-    predictor: Predictor,
-    name: str,
-    path: str,
-    targets: Sequence[str],  # of each row, empty where it is not told
-    rows: Sequence[int],
-) -> None:
-    """Tell the user of rows that were measured on another target than the predictor's."""
-    ours = predictor.target_name_
-    if ours and (other := _others(targets, ours, rows)) is not None:
-        _note(f"{name} is a predictor of {ours}; {path} was measured on {other}")
-
-
-def _note_workload(
-    predictor: Predictor,
-    path: str,
-    features: Sequence[Mapping[str, Value]],
-    rows: Sequence[int],
-) -> None:
-    """Tell the user of rows under a workload that the predictor did not learn from."""
-    for name, learned in predictor.workload_.items():
-        if name in _fields(predictor):
-            continue
-        held = [row.get(name, "") for row in features]
-        if (other := _others(held, learned, rows)) is not None:
-            _note(f"the predictor learned from {name} {learned}; {path} holds {name} {other}")
-
-
-def _others(values: Sequence[Value], expected: Value, rows: Sequence[int]) -> str | None:
-    """The values that are not as expected, and in which rows; empty ones are not told."""
-    found = {
-        row: value
-        for row, value in zip(rows, values, strict=True)
-        if value != "" and str(value) != str(expected) and value != expected
-    }
-    if not found:
-        return None
-    told = " and ".join(dict.fromkeys(map(str, found.values())))
-    where = f" in {len(found)} of {len(rows)} rows, row {next(iter(found))} the first"
-    return told if len(found) == len(rows) else told + where
-
-
-def _fields(predictor: Predictor) -> set[str]:
-    """The fields that the predictor's columns encode."""
-    return {name.partition("=")[0] for name in predictor.column_names_}
-
-
 def _common(table: LatencyTable) -> dict[str, int | str]:
     """The workload of the measured rows, as far as it is one."""
     found = {name: {getattr(row, name) for row in table.measured} for name in WORKLOAD}
@@ -328,7 +242,7 @@ def _common(table: LatencyTable) -> dict[str, int | str]:
 
 
 def _one_workload(table: LatencyTable, path: str) -> Device:
-    with _naming(path):
+    with naming(path):
         devices = devices_of(table)
     if len(devices) > 1:
         raise TableError(

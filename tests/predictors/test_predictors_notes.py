@@ -10,8 +10,8 @@ import pytest
 
 from predictors import LatencyRow, TableError, append_row, create_table, load, read_table
 from predictors.__main__ import main
-from predictors.commands import _noting
 from predictors.errors import SubsetWarning
+from predictors.notes import noting
 
 LAYERS = (2, 3, 4, 6, 8, 12)
 
@@ -144,7 +144,7 @@ def test_a_whole_table_is_not_torn(tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_a_warning_is_one_note(capsys):
     """Of one kind of warning the first is told; others are warnings as before."""
-    with pytest.warns(RuntimeWarning, match="other") as seen, _noting(SubsetWarning):  # noqa: PT031
+    with pytest.warns(RuntimeWarning, match="other") as seen, noting(SubsetWarning):  # noqa: PT031
         for n in (2500, 2000):
             warnings.warn(f"fitting on 2000 rows drawn from {n}", SubsetWarning, stacklevel=1)
         with warnings.catch_warnings():
