@@ -3,6 +3,7 @@
 import argparse
 import csv
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,6 +44,8 @@ PREDICTED = ("predicted", "std", "lower90", "upper90")
 def fit(options: argparse.Namespace) -> None:
     """Latency table -> predictor file."""
     check_destination(options.out)
+    if os.path.realpath(options.out) == os.path.realpath(options.table):
+        raise TableError(f"--out {options.out} is the table itself, which would be lost")
     table = _read(options.table, options)
     with naming(options.table):
         X, y, columns = table.matrix()

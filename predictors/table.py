@@ -119,14 +119,24 @@ def create_table(path: str | PathLike[str], fields: Sequence[str]) -> None:
         TableError: A field cannot be a column, the file exists, or it cannot be
             written.
     """
-    _check_fields(fields)
+    header = header_of(fields)
     try:
         with open(path, "xb", buffering=0) as file:
-            _write(file, _line([*fields, *PROVENANCE]))
+            _write(file, header)
     except FileExistsError as error:
         raise TableError(f"{path} exists already; append to it, or choose another name") from error
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def header_of(fields: Sequence[str]) -> bytes:
+    """The first line of a table.
+
+    Raises:
+        TableError: A field cannot be a column.
+    """
+    _check_fields(fields)
+    return _line([*fields, *PROVENANCE])
 
 
 def append_row(path: str | PathLike[str], row: LatencyRow) -> None:

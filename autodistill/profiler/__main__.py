@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from autodistill.errors import AutoDistillError
+from autodistill.errors import ArgumentError, AutoDistillError
 from autodistill.space.load import load_space
 from predictors.errors import PredictorError
 
@@ -65,7 +65,8 @@ class Arguments:
     sequence_length: int = 128
     """Tokens per passage."""
     dtype: str | None = None
-    """Of the weights: float32 or bfloat16. Default: bfloat16 on TPUs, else float32."""
+    """Of the weights: float32 or bfloat16. Default: bfloat16 for targets called tpu, else
+    float32."""
     vocab_size: int = 30522
     """Rows of the word embedding."""
     seed: int = 0
@@ -73,11 +74,13 @@ class Arguments:
     out: Path | None = None
     """The table; one that is there is continued. Default: latency/TARGET.csv."""
     precision: float | None = None
-    """Timed targets: runs go on until the median is known this well, relatively. Default: 0.02."""
+    """Timed targets: runs go on until the median is known this well, relatively, or for
+    --max-seconds. Default: 0.02."""
     max_seconds: float | None = None
     """Timed targets: timed seconds of each architecture at most. Default: 1."""
     time_limit_s: float = 300.0
-    """An architecture that takes longer, compilation included, has failed."""
+    """An architecture that takes longer, compilation included, has failed; for compiled targets,
+    one of its programs."""
     processes: int | None = None
     """Compiled TPU targets: architectures compiled at once. Default: one per usable core."""
     whole_programs: bool = False
@@ -178,6 +181,8 @@ def profile(arguments: Arguments, console: Console) -> None:
         seed=arguments.seed,
     )
     out = arguments.out or Path("latency") / f"{arguments.target}.csv"
+    if out.suffix != ".csv":
+        raise ArgumentError(f"--out is a table and its name must end in .csv; got {out}")
     job = Job(target, plan, out, arguments.seed)
     try:
         run = dry_run if arguments.dry_run else build

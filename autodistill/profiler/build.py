@@ -18,7 +18,14 @@ from autodistill.space import Architecture
 from autodistill.space.families import encoder_config
 from predictors.errors import TableError
 from predictors.rows import LatencyRow
-from predictors.table import WORKLOAD, LatencyTable, append_row, create_table, read_table
+from predictors.table import (
+    WORKLOAD,
+    LatencyTable,
+    append_row,
+    create_table,
+    header_of,
+    read_table,
+)
 
 
 class TableBuilder:
@@ -215,7 +222,7 @@ class TableBuilder:
 
     def _open(self, path: Path) -> None:
         """Make the table if there is none, and refuse one that is of something else."""
-        if path.is_file() and not path.stat().st_size:
+        if _is_begun(path, header_of(self._fields)):
             path.unlink()  # killed before it had written even the header
         with _as_target_error():
             if not path.exists():
@@ -235,6 +242,8 @@ class TableBuilder:
             "device_kind": [self.target.device_kind],
             **{name: [getattr(one, name) for one in self.workloads] for name in WORKLOAD},
         }
+        if row.statistic == "compiler_estimate":  # another compiler is another device
+            wanted["compiler_version"] = [self.target.compiler_version]
         for name, values in wanted.items():
             if getattr(row, name) not in values:
                 would = " or ".join(map(repr, dict.fromkeys(values)))
@@ -247,6 +256,16 @@ class TableBuilder:
                 f"{path} holds rows of {Workload(row.batch_size, row.sequence_length, row.dtype)}; "
                 f"these would be of {'; '.join(map(str, self.workloads))}: choose another file"
             )
+
+
+def _is_begun(path: Path, header: bytes) -> bool:
+    """Whether a file is there that holds a part of the header, or nothing."""
+    try:
+        if not path.is_file() or path.stat().st_size >= len(header):
+            return False
+        return header.startswith(path.read_bytes())
+    except OSError:
+        return False  # said by whoever reads it
 
 
 def _served(one: Workload | LatencyRow) -> tuple[object, ...]:

@@ -1,5 +1,6 @@
 """What a person is told before and after a table is built."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
@@ -72,8 +73,8 @@ def next_lines(out: Path, rows: Mapping[Row, LatencyRow]) -> Iterator[str]:
     """Where the table is, and what to do with it."""
     yield f"table     {out}"
     if any(row.latency_ms is not None for row in rows.values()):
-        predictor = out.with_suffix(".json")
-        yield f"next      python -m predictors fit {out} --out {predictor}"
+        table, predictor = (shlex.quote(str(path)) for path in (out, out.with_suffix(".json")))
+        yield f"next      python -m predictors fit {table} --out {predictor}"
 
 
 def latency_lines(plan: Plan, rows: Mapping[Row, LatencyRow]) -> Iterator[str]:

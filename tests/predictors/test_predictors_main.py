@@ -184,3 +184,10 @@ def test_help_teaches(command, capsys):
         main([*command, "--help"])
     assert stop.value.code == 0
     assert "usage: python -m predictors" in capsys.readouterr().out
+
+
+def test_fit_does_not_replace_its_table(table, capsys):
+    before = table.read_bytes()
+    assert main(["fit", str(table), "--out", str(table)]) == 2
+    assert "is the table itself, which would be lost" in capsys.readouterr().err
+    assert table.read_bytes() == before

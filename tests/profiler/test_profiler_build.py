@@ -253,9 +253,25 @@ def test_a_torn_last_line_is_measured_again(build, counting, path, cut):
     assert path.read_bytes().splitlines()[:3] == whole.splitlines()[:3]
 
 
-def test_a_file_without_even_a_header_is_begun_anew(build, counting, path):
-    path.write_bytes(b"")
+@pytest.mark.parametrize("kept", [0, 1, 60])
+def test_a_file_without_a_whole_header_is_begun_anew(build, counting, path, kept):
+    build(counting())
+    path.write_bytes(path.read_bytes()[:kept])
     assert len(build(counting()).measure(SHAPES[:1])) == 1
+    assert len(read_table(path).rows) == 1
+
+
+def test_estimates_of_another_compiler_are_refused(build, counting, path):
+    """Timings stay comparable; an estimate is the compiler's own."""
+    estimates = {"statistic": "compiler_estimate"}
+    build(counting(**estimates)).measure([SHAPES[0]])
+    before = path.read_bytes()
+    with pytest.raises(TargetError, match="compiler_version 'beads 1.2'; .* have 'beads 2'"):
+        build(counting(**estimates, compiler_version="beads 2"))
+    assert path.read_bytes() == before
+    path.unlink()
+    build(counting()).measure([SHAPES[0]])
+    assert len(build(counting(compiler_version="beads 2")).known()) == 1
 
 
 def test_a_file_that_is_no_table_is_refused_and_kept(build, counting, path):

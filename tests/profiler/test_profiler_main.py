@@ -412,3 +412,17 @@ def test_main_measures_for_real(target, statistic, options, space, tmp_path):
     again = run("--dry-run")
     assert again.returncode == 0 and "all 3 rows are there already" in again.stdout
     assert read_table(tmp_path / "latency" / f"{target}.csv") == table
+
+
+def test_a_table_must_be_called_csv(command, out):
+    """The command that comes next names its predictor after the table."""
+    code, _, error = command(out=out.with_suffix(".json"))
+    assert code == 2 and "its name must end in .csv; got" in error
+    assert not out.with_suffix(".json").exists()
+
+
+def test_what_comes_next_can_be_pasted(command, tmp_path):
+    table = tmp_path / "my tables" / "a.csv"
+    code, output, _ = command(out=table, samples=2)
+    assert code == 0
+    assert f"predictors fit '{table}' --out '{table.with_suffix('.json')}'" in output

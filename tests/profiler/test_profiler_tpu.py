@@ -198,3 +198,10 @@ def test_a_compiler_process_that_is_killed_costs_one_program_only():
                 os.kill(int(children.split()[-1]), signal.SIGKILL)
     assert sorted(found) == [0, 1, 2, 3]
     assert sum(one.latency_ms is None for one in found.values()) <= 1
+
+
+def test_flags_of_the_shell_are_not_heard(monkeypatch):
+    """They would change costs, which stay in the cache for all later tables."""
+    for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS"):
+        monkeypatch.setenv(name, "--xla_tpu_scoped_vmem_limit_kib=2048")
+        assert cost_module.environment()[name] == ""

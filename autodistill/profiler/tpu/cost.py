@@ -78,8 +78,13 @@ def check_installed() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Variables under which libtpu compiles without looking for a TPU, and quietly."""
+    """Variables under which libtpu compiles without looking for a TPU, and quietly.
+
+    Flags of the shell, which would change costs, and stay in the cache, are not heard.
+    """
     return {
+        "LIBTPU_INIT_ARGS": "",
+        "XLA_FLAGS": "",
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_WORKER_HOSTNAMES": "localhost",
