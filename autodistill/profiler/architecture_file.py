@@ -132,6 +132,8 @@ def _parsed(path: Path, text: str, first_line: int) -> Any:
         raise SpaceError(
             f"{path}, line {line}, column {error.colno}: not JSON: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:  # too many digits, or too deep
+        raise SpaceError(f"{path}, from line {first_line}: cannot be read: {error}") from error
 
 
 def _object(path: Path, number: int, item: Any) -> Mapping[str, Any]:

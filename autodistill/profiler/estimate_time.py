@@ -6,7 +6,7 @@ are read off the straight lines between the three.
 
 Where encoders share programs, and each program is compiled once, the seconds that
 the three took are multiplied by how many programs all have over how many the three
-have.
+have. Fewer programs than are compiled side by side take as long as so many.
 """
 
 import time
@@ -46,6 +46,7 @@ def estimate_time(
     todo: Mapping[Workload, Sequence[EncoderConfig]],
     *,
     programs: Callable[[EncoderConfig], Collection[Hashable]] | None = None,
+    at_once: int = 1,
 ) -> Trial:
     """Measure up to three encoders of each workload, and scale.
 
@@ -54,6 +55,7 @@ def estimate_time(
         todo: What is to do, by workload.
         programs: What an encoder needs that others may need too, where the target
             compiles each such thing once.
+        at_once: How many of these it compiles side by side.
     """
     seconds = 0.0
     measured: list[tuple[EncoderConfig, Workload, Measurement]] = []
@@ -66,7 +68,8 @@ def estimate_time(
         if programs is None:
             seconds += scaled([multiply_adds(config) for config in chosen], spent, sizes)
         else:
-            seconds += passed * _distinct(programs, configs) / _distinct(programs, chosen)
+            all_, tried = (max(at_once, _distinct(programs, of)) for of in (configs, chosen))
+            seconds += passed * all_ / tried
         measured += [(c, workload, m) for c, m in zip(chosen, found, strict=True)]
     return Trial(seconds, tuple(measured))
 

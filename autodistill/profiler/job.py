@@ -1,5 +1,7 @@
 """A plan carried out: one target, one table, watched while it goes."""
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +12,7 @@ from autodistill.errors import ArgumentError
 from autodistill.models.config import EncoderConfig
 from autodistill.profiler.baselines import BASELINES
 from autodistill.profiler.build import TableBuilder
+from autodistill.profiler.canary import canary_path
 from autodistill.profiler.estimate_time import Trial, estimate_time
 from autodistill.profiler.plan import Plan, Row
 from autodistill.profiler.progress import Progress
@@ -36,10 +39,12 @@ class Job:
         """What the table holds of the plan; nothing is made where there is none.
 
         Raises:
+            ArgumentError: Its name cannot be that of a file.
             TargetError: The file is no such table, or not of this target, these
                 workloads or these fields.
         """
-        if not self.out.exists() or (self.out.is_file() and not self.out.stat().st_size):
+        there = self._look()
+        if there is None or (stat.S_ISREG(there.st_mode) and not there.st_size):
             return {}
         return known_rows(self._builder(canary=None), self.plan)
 
@@ -48,7 +53,8 @@ class Job:
         """The table, made if there is none, with everybody else locked out.
 
         Raises:
-            ArgumentError: Its folder cannot be made.
+            ArgumentError: Its folder cannot be made, or its name cannot be that of a
+                file.
             TargetError: As ``rows``; or it cannot be made.
             TableError: Another process builds it.
         """
@@ -59,7 +65,8 @@ class Job:
                 f"the folder {self.out.parent} cannot be made: {error.strerror}; choose another "
                 "--out"
             ) from error
-        if self.out.is_dir():
+        there = self._look()
+        if there is not None and stat.S_ISDIR(there.st_mode):
             raise ArgumentError(f"--out {self.out} is a folder; give the name of a CSV file")
         with lock_table(self.out):
             yield self._builder(canary=BASELINES[CANARY].row(self.plan.fields))
@@ -79,10 +86,23 @@ class Job:
         todo: dict[Workload, list[EncoderConfig]] = {}
         for architecture, workload in self.plan.todo(self.rows()):
             todo.setdefault(workload, []).append(self.plan.config(architecture))
-        if isinstance(self.target, CompiledTarget) and not self.target.whole:
+        if isinstance(self.target, CompiledTarget):
             afresh = replace(self.target, cache_dir=None)
-            return estimate_time(afresh, todo, programs=terms)
+            programs = _itself if self.target.whole else terms
+            return estimate_time(afresh, todo, programs=programs, at_once=afresh.processes)
         return estimate_time(self.target, todo)
+
+    def _look(self) -> os.stat_result | None:
+        """What is there; None where nothing is and a table can be named so."""
+        try:
+            there = _stat(self.out)
+            if there is None:
+                _stat(canary_path(self.out))  # the longest name beside it
+        except OSError as error:
+            raise ArgumentError(
+                f"--out {self.out} cannot be used: {error.strerror}; choose another"
+            ) from error
+        return there
 
     def _builder(self, *, canary: Architecture | None) -> TableBuilder:
         return TableBuilder(
@@ -104,6 +124,19 @@ def known_rows(builder: TableBuilder, plan: Plan) -> dict[Row, LatencyRow]:
         for architecture, row in builder.known(workload).items()
         if architecture in set(plan.architectures)
     }
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """None where nothing is; other errors are raised."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _itself(config: EncoderConfig) -> tuple[EncoderConfig]:
+    """The programs of an encoder that is compiled as one."""
+    return (config,)
 
 
 def _reach(progress: Progress, before: int, done: int) -> None:

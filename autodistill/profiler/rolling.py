@@ -15,6 +15,7 @@ References:
     of a median from order statistics.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -23,6 +24,7 @@ import numpy as np
 from scipy.stats import binom
 
 from autodistill.errors import TargetError
+from autodistill.profiler.heartbeat import beat
 from autodistill.profiler.target import Measurement
 
 BURST = 5  # timed runs per turn, at least, of a program for which that is not long
@@ -86,39 +88,58 @@ def interleaved(
 ) -> Iterator[tuple[int, Measurement | None]]:
     """Time ``count`` programs; each is told as soon as it is known and then let go.
 
+    One that fails beside others may have failed for their memory: it is put aside, and
+    prepared again once they are done. While it is open, no other is.
+
     Args:
-        prepare: Makes the program of an index; called in order, once for each.
+        prepare: Makes the program of an index; called in order, once for each that
+            is not put aside.
         count: Number of programs.
         settings: When one is settled, and how many are held at once.
         failures: Errors of preparing or running a program that end this program
-            alone; others end everything.
+            alone, if it meets one alone; others end everything.
 
     Yields:
-        ``(index, None)`` before the program of that index is prepared, and
-        ``(index, measurement)`` once when it is settled or has failed.
+        ``(index, None)`` before the program of that index is prepared for the first
+        time, and ``(index, measurement)`` once when it is settled or has failed.
     """
     rng = np.random.default_rng(settings.seed)
     open_: dict[int, _Timing] = {}
+    aside: deque[int] = deque()
+    alone: int | None = None  # was put aside, and is open again
     upcoming = 0
-    while open_ or upcoming < count:
-        if upcoming < count and len(open_) < settings.in_flight:
+    while open_ or aside or upcoming < count:
+        index = None
+        if aside:
+            if not open_:
+                index = alone = aside.popleft()
+        elif upcoming < count and len(open_) < settings.in_flight and alone not in open_:
             index, upcoming = upcoming, upcoming + 1
             yield index, None
+        if index is not None:
             failed = None
             try:
                 open_[index] = _Timing(prepare(index))
             except failures as error:
                 failed = Measurement.failed(error)
-            if failed is not None:
+            if failed is not None and open_:
+                aside.append(index)
+            elif failed is not None:
                 yield index, failed
         for index in map(int, rng.permutation(sorted(open_))):
+            found = None
             try:
                 open_[index].turn(settings)
                 found = open_[index].summary() if open_[index].is_settled(settings) else None
             except failures as error:
-                found = Measurement.failed(error)
-            if found is not None:
+                if len(open_) == 1:
+                    found = Measurement.failed(error)
+                else:
+                    aside.append(index)
+            beat()
+            if found is not None or index in aside:
                 del open_[index]  # frees its memory before anything else happens
+            if found is not None:
                 yield index, found
 
 

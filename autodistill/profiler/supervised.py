@@ -3,7 +3,9 @@
 An encoder can take down what measures it: the kernel kills the process for its
 memory, a compiler crashes or never ends. Here a target works in one child
 process; when that dies or falls silent, the encoder it had begun last is a
-failed measurement, and a fresh child goes on with the others.
+failed measurement, and a fresh child goes on with the others. Where it died with
+others open, that encoder is measured once more, alone: the memory of all of them may
+have been too much, and not its own.
 
 The parent never touches the device: a TPU belongs to one process at a time.
 """
@@ -24,10 +26,12 @@ from typing import Any
 
 from autodistill.errors import AutoDistillError, TargetError
 from autodistill.models.config import EncoderConfig
+from autodistill.profiler.heartbeat import beats_to
 from autodistill.profiler.target import Measurement, Target, Workload
 
 START_LIMIT_S = 600.0  # until a child has imported everything and found its device
 END_LIMIT_S = 10.0  # for a killed child to be gone
+LONGEST_WAIT_S = 20 * 86400.0  # the system counts milliseconds in 31 bits: 24 days
 
 
 class SupervisedTarget:
@@ -41,8 +45,8 @@ class SupervisedTarget:
         make: Makes the real target, in the child; sent there by ``pickle``, so a
             function of a module or a ``functools.partial`` of one.
         time_limit_s: How long nothing may be heard from the child while it
-            measures. Between two events lie the compilation of one encoder and
-            one timed turn of each that is open.
+            measures: an event, or the end of one timed turn. Between two lies the
+            compilation of one encoder at most. More than 20 days are 20 days.
 
     Raises:
         TargetError: The limit is not positive.
@@ -76,9 +80,10 @@ class SupervisedTarget:
     def measure(
         self, configs: Sequence[EncoderConfig], workload: Workload
     ) -> Iterator[tuple[int, Measurement | None]]:
-        """Measure in the child; one that dies or falls silent costs one encoder.
+        """Measure in the child; one that dies or falls silent costs at most one encoder.
 
-        Encoders that were open beside that one are begun again in the next child.
+        Encoders that were open beside that one are begun again in the next child, and
+        so is that one, alone, where the child died.
 
         Raises:
             AutoDistillError: As the target in the child raises it.
@@ -86,8 +91,9 @@ class SupervisedTarget:
         """
         left = list(range(len(configs)))
         died_idle = False
+        suspect: int | None = None  # was begun last when a child died with others open
         while left:
-            sent = tuple(left)
+            sent = tuple(left) if suspect is None else (suspect,)
             open_: list[int] = []  # in the order in which they were begun
             child = self._ready()
             try:
@@ -97,7 +103,7 @@ class SupervisedTarget:
                     position, measurement = event
                     i = sent[position]
                     if measurement is None:
-                        open_.append(i)
+                        open_ = [*(other for other in open_ if other != i), i]
                     else:
                         open_.remove(i)
                         left.remove(i)
@@ -105,14 +111,20 @@ class SupervisedTarget:
                     yield i, measurement
             except _Lost as lost:
                 self._let_go(child)
-                why = str(lost)
+                why, died = str(lost), not isinstance(lost, _Silent)
             except BaseException:
                 self._let_go(child)  # it may be anywhere within its work
                 raise
             else:
                 child.is_busy = False
-                return
-            if open_:
+                if suspect is None:
+                    return
+                suspect = None
+                continue
+            if died and len(open_) > 1:
+                suspect = open_[-1]
+            elif open_:
+                suspect = None
                 left.remove(open_[-1])
                 yield open_[-1], Measurement(None, error=why)
             elif died_idle:
@@ -187,8 +199,15 @@ class _Raised:
 _FINISHED = "finished"
 
 
+_BEAT = "beat"  # nothing to tell, but work goes on
+
+
 class _Lost(Exception):
     """The child died or fell silent; the message says how, after the word "it"."""
+
+
+class _Silent(_Lost):
+    """It fell silent."""
 
 
 # -- in the parent -----------------------------------------------------------
@@ -218,17 +237,19 @@ class _Child:
             raise _Lost(self._death()) from None
 
     def receive(self, limit_s: float) -> Any:
-        """The next message.
+        """The next message that is more than a sign of life.
 
         Raises:
-            _Lost: The process died, or said nothing for ``limit_s``.
+            _Lost: The process died, or gave no sign of life for ``limit_s``.
             AutoDistillError: The target raised it.
             RuntimeError: The target raised something else, with its traceback.
         """
         try:
-            if not self._pipe.poll(limit_s):
-                raise _Lost(f"passed its time limit of {limit_s:g} s without a result")
-            message = self._pipe.recv()
+            message: Any = _BEAT
+            while message == _BEAT:
+                if not self._pipe.poll(min(limit_s, LONGEST_WAIT_S)):
+                    raise _Silent(f"passed its time limit of {limit_s:g} s without a result")
+                message = self._pipe.recv()
         except (EOFError, OSError):
             raise _Lost(self._death()) from None
         if isinstance(message, _Raised):
@@ -277,8 +298,9 @@ def _serve(make: Callable[[], Target], pipe: Connection) -> None:
         pipe.send(_Facts(target.device_kind, target.statistic, target.compiler_version))
         while True:
             configs, workload = pipe.recv()
-            for event in target.measure(configs, workload):
-                pipe.send(event)
+            with beats_to(lambda: pipe.send(_BEAT)):
+                for event in target.measure(configs, workload):
+                    pipe.send(event)
             pipe.send(_FINISHED)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # nobody asks any more

@@ -5,6 +5,7 @@ each run ends when its result is there. How often each is run, and in what
 order, is in ``rolling.py``.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,8 @@ from autodistill.profiler.compiled import CompiledEncoder, compile_encoder
 from autodistill.profiler.machine import cpu_kind
 from autodistill.profiler.rolling import TimingSettings, interleaved
 from autodistill.profiler.target import Measurement, Workload
+
+_NO_DEVICE = (RuntimeError, AssertionError)  # jax's, the second where it lacks the plugin
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,10 @@ class TimedTarget:
         """The device that is timed."""
         try:
             return jax.devices(self.platform)[0]
-        except RuntimeError as error:
-            seen = sorted({device.platform for device in jax.devices()})
+        except _NO_DEVICE as error:
             raise TargetError(
-                f"target {self.name!r}: jax sees no {self.platform} device here, only "
-                f"{', '.join(seen)}; choose another --target or install jax for that device"
+                f"target {self.name!r}: jax sees no {self.platform or 'default'} device here, "
+                f"{_what_is_seen()}; choose another --target or install jax for that device"
             ) from error
 
     @cached_property
@@ -74,6 +76,14 @@ class TimedTarget:
             self.timing,
             failures=(jax.errors.JaxRuntimeError, MemoryError),
         )
+
+
+def _what_is_seen() -> str:
+    """The other platforms, or why there are none."""
+    try:
+        return "only " + ", ".join(sorted({device.platform for device in jax.devices()}))
+    except _NO_DEVICE:
+        return f"and no other, as JAX_PLATFORMS is {os.environ.get('JAX_PLATFORMS')!r}: unset that"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Tasks in processes of their own, so that none of them can take the build down.
 
-A task that crashes its process, or takes longer than it may, is a ``Lost`` result;
-a fresh process goes on with the next. A process that has grown is replaced, so that
-memory stays bounded however many tasks there are.
+A task that takes longer than it may is a ``Lost`` result, and so is one whose process
+dies twice: the second time, after all others, it runs alone, as the first may have been
+the memory that others took. A fresh process goes on with the next. A process that has
+grown is replaced, so that memory stays bounded however many tasks there are.
 """
 
 import multiprocessing
@@ -16,7 +17,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from autodistill.errors import AutoDistillError, TargetError
 from autodistill.profiler.memory import process_bytes
+
+IDLE_DEATHS = 3  # of each process, while not one task is done, until that is an error
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,21 @@ class WorkerSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """An error that ends everything, to be raised here."""
+
+    error: type[AutoDistillError]
+    message: str
+
+
+@dataclass(frozen=True)
+class _Died:
+    """A process ended by itself."""
+
+    code: int | None
+
+
 @dataclass
 class _Worker:
     process: Any
@@ -60,23 +79,54 @@ def run_tasks(
 
     Args:
         function: Importable by name; called in a fresh process. What it raises is
-            a ``Lost`` with the error's text.
+            a ``Lost`` with the error's text, unless the user can mend it.
         tasks: Each can be pickled.
         settings: See there.
+
+    Raises:
+        AutoDistillError: As a task raises it; nothing is said of the others.
+        TargetError: Processes keep dying without a task.
     """
     waiting = deque(range(len(tasks)))
+    suspects: deque[int] = deque()  # their process died; to be run once more, alone
+    tried: set[int] = set()  # those that were
+    at_once = min(settings.processes, len(tasks))
+    idle_deaths = 0
     workers: list[_Worker] = []
     try:
-        while waiting or any(worker.task is not None for worker in workers):
-            while waiting and len(workers) < min(settings.processes, len(tasks)):
+        while waiting or suspects or _busy(workers):
+            if suspects and not waiting and not _busy(workers):
+                for worker in list(workers):
+                    _stop(worker, workers)  # which leaves all memory to the suspect
+                waiting.append(suspects.popleft())
+                tried.add(waiting[0])
+                at_once = 1
+            while waiting and len(workers) < at_once:
                 workers.append(_start(function, settings.environment))
             for worker in workers:
                 if worker.ready and worker.task is None and waiting:
-                    worker.task, worker.since = waiting.popleft(), time.monotonic()
-                    worker.connection.send(tasks[worker.task])
+                    _give(worker, waiting, tasks)
             for connection in wait([worker.connection for worker in workers], timeout=0.5):
                 worker = next(w for w in workers if w.connection is connection)
-                yield from _receive(worker, workers, settings)
+                event = _receive(worker, workers, settings)
+                if event is None:
+                    continue
+                task, result = event
+                if task is None:
+                    idle_deaths += 1
+                    if idle_deaths >= IDLE_DEATHS * at_once:
+                        raise TargetError(
+                            f"worker processes keep ending without a task, the last with exit "
+                            f"code {result.code}; see what they printed above, and whether "
+                            "there is memory for them"
+                        )
+                elif isinstance(result, _Died) and task not in tried:
+                    suspects.append(task)
+                elif isinstance(result, _Raised):
+                    raise result.error(result.message)
+                else:
+                    idle_deaths = 0
+                    yield task, Lost(_death(result.code)) if isinstance(result, _Died) else result
             for worker in list(workers):
                 late = worker.task is not None and (
                     time.monotonic() - worker.since > settings.time_limit_s
@@ -89,28 +139,37 @@ def run_tasks(
             _stop(worker, workers)
 
 
+def _busy(workers: Sequence[_Worker]) -> bool:
+    return any(worker.task is not None for worker in workers)
+
+
+def _give(worker: _Worker, waiting: deque[int], tasks: Sequence[Any]) -> None:
+    """The next task, which stays where it is if nobody is there to read it."""
+    with suppress(ConnectionError):  # it died idle, as the next look at it shows
+        worker.connection.send(tasks[waiting[0]])
+        worker.task, worker.since = waiting.popleft(), time.monotonic()
+
+
 def _receive(
     worker: _Worker, workers: list[_Worker], settings: WorkerSettings
-) -> Iterator[tuple[int, Any]]:
+) -> tuple[int | None, Any] | None:
+    """Task and result, or ``_Died`` for a result, where the task may be None."""
     try:
         message = worker.connection.recv()
-    except (EOFError, ConnectionError) as error:
+    except (EOFError, ConnectionError):
         worker.process.join(5)
         code = worker.process.exitcode
         _stop(worker, workers)
-        if worker.task is None:
-            raise RuntimeError(f"a worker process ended with code {code} as it started") from error
-        yield worker.task, Lost(_death(code))
-        return
+        return worker.task, _Died(code)
     if not worker.ready:
         worker.ready = True
-        return
+        return None
     task, worker.task = worker.task, None
     result, resident_bytes = message
     if resident_bytes > settings.memory_limit_bytes:
         _stop(worker, workers)
     assert task is not None
-    yield task, result
+    return task, result
 
 
 def _death(code: int | None) -> str:
@@ -148,6 +207,8 @@ def _work(function: Callable[[Any], Any], connection: Connection) -> None:
             return
         try:
             result: Any = function(task)
+        except AutoDistillError as error:
+            result = _Raised(type(error), str(error))
         except Exception as error:
             result = Lost(" ".join(f"{type(error).__name__}: {error}".split())[:300])
         with suppress(BrokenPipeError):

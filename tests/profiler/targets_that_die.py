@@ -11,8 +11,9 @@ from pathlib import Path
 
 from autodistill.errors import SpaceError, TargetError
 from autodistill.profiler import Measurement
+from autodistill.profiler.rolling import TimingSettings, interleaved
 
-FINE, HANGS, KILLS_ITSELF, LEAVES, REFUSES, BREAKS = 1, 2, 3, 4, 5, 6
+FINE, HANGS, KILLS_ITSELF, LEAVES, REFUSES, BREAKS, KILLED_ONCE = 1, 2, 3, 4, 5, 6, 7
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,19 @@ class Troubled:
                 yield i, None
                 with self.log.open("a") as file:
                     file.write(f"{os.getpid()} {configs[i].hidden_size}\n")
-                suffer(configs[i].num_hidden_layers)
+                suffer(configs[i].num_hidden_layers, self.log)
             for i in window:
                 yield i, Measurement(float(configs[i].hidden_size), 0.5, 20)
 
 
-def suffer(what):
+def begun_are(log, count):
+    return len(log.read_text().splitlines()) == count
+
+
+def suffer(what, log):
     if what == HANGS:
         time.sleep(1000)
-    elif what == KILLS_ITSELF:
+    elif what == KILLS_ITSELF or (what == KILLED_ONCE and begun_are(log, 2)):
         os.kill(os.getpid(), signal.SIGKILL)
     elif what == LEAVES:
         os._exit(3)
@@ -75,3 +80,20 @@ class DiesIdle(Troubled):
     def measure(self, configs, workload):
         os.kill(os.getpid(), signal.SIGKILL)
         yield
+
+
+@dataclass(frozen=True)
+class TakesTurns(Troubled):
+    """Two programs that take 0.1 s a run, and so are silent for ten runs each."""
+
+    def measure(self, configs, workload):
+        settings = TimingSettings(min_repeats=10, min_rounds=5, max_seconds=1.0)
+        return interleaved(lambda i: Slow(), len(configs), settings)
+
+
+class Slow:
+    facts = Measurement(None)
+
+    def run(self):
+        time.sleep(0.1)
+        return 0.1

@@ -3,6 +3,9 @@
 import os
 import signal
 import time
+from pathlib import Path
+
+from autodistill.errors import TargetError
 
 
 def square(number: int) -> int:
@@ -39,3 +42,31 @@ def exit_at_two(number: int) -> int:
     if number == 2:
         os._exit(3)
     return number
+
+
+def killed_once(task: tuple[str, int]) -> tuple[int, bool]:
+    """At two, where a file is absent; says whether another process of the parent runs."""
+    folder, number = task
+    mark = Path(folder) / "killed"
+    if number == 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    children = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split()
+    names = [Path(f"/proc/{child}/cmdline").read_text() for child in children]
+    return number, sum("spawn_main" in name for name in names) > 1
+
+
+def refuse_at_two(number: int) -> int:
+    if number == 2:
+        raise TargetError("libtpu cannot compile for v99:1x1")
+    return number
+
+
+class DiesAtStart:
+    """A function that its process cannot even read."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+    def __reduce__(self):
+        return os._exit, (7,)

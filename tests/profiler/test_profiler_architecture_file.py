@@ -107,6 +107,9 @@ def test_a_latency_table_is_such_a_file(tmp_path):
         ("a.json", "[]", "holds no architecture"),
         ("a.jsonl", json.dumps(SHAPE) + "\n{]", "line 2, column 2: not JSON"),
         ("a.jsonl", '{"model_type": "albert", "hidden_size": 3}', "line 1: model_type must be one"),
+        ("a.json", '[{"hidden_size": ' + "9" * 5000 + "}]", "from line 1: cannot be read: Exceeds"),
+        ("a.json", "[" * 100_000, "from line 1: cannot be read: maximum recursion depth"),
+        ("a.jsonl", json.dumps(SHAPE) + "\n" + "[" * 100_000, "from line 2: cannot be read: maxi"),
         ("a.yaml", "", "read from .csv, .json, .jsonl files"),
     ],
 )

@@ -75,6 +75,18 @@ def test_estimate_counts_shared_programs_once(estimate):
     assert trial.seconds == pytest.approx(30.0 * 5 / 4)
 
 
+@pytest.mark.parametrize(("at_once", "seconds"), [(1, 50.0), (2, 50.0), (4, 37.5), (16, 30.0)])
+def test_estimate_of_programs_that_are_compiled_side_by_side(estimate, at_once, seconds):
+    """The three took 30 s: three, two and one after another, and there are five."""
+    trial = estimate(
+        Clock(lambda config: 10.0),
+        {Workload(): SHAPES},
+        programs=lambda config: [config],
+        at_once=at_once,
+    )
+    assert trial.seconds == pytest.approx(seconds)
+
+
 def test_estimate_counts_turns_of_one_process_once(estimate):
     """Three that are open side by side on one device: their seconds overlap."""
     trial = estimate(Clock(lambda config: 30.0, at_once=3), {Workload(): SHAPES[:3]})

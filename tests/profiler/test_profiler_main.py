@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from autodistill.profiler.__main__ import main
 from autodistill.profiler.canary import canary_path
 from autodistill.profiler.targets import TARGETS
+from autodistill.profiler.tpu.cost import ProgramCost
 from predictors.rows import LatencyRow
 from predictors.table import LatencyTable, append_row, create_table, lock_table, read_table
 
@@ -214,9 +216,27 @@ def test_main_names_a_folder_that_cannot_be_made(command, fake, tmp_path):
     (tmp_path / "file").write_text("mine")
     code, _, err = command(out=tmp_path / "file" / "deep" / "table.csv")
     assert code == 2 and "the folder" in err and "cannot be made" in err, err
-    code, _, err = command(out=tmp_path)
+    (tmp_path / "folder.csv").mkdir()
+    code, _, err = command(out=tmp_path / "folder.csv")
     assert code == 2 and "is a folder; give the name of a CSV file" in err, err
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("length", [250, 300])
+def test_main_names_a_file_that_cannot_be(dry, length, command, fake, tmp_path):
+    """Its canary's name has 7 bytes more."""
+    code, _, err = command(*dry, out=tmp_path / ("x" * (length - 4) + ".csv"))
+    assert code == 2 and "cannot be used: File name too long; choose another" in err, err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may search every folder")
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_main_names_a_folder_that_may_not_be_searched(dry, command, fake, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o600)
+    code, _, err = command(*dry, out=closed / "table.csv")
+    assert code == 2 and "cannot be used: Permission denied; choose another" in err, err
 
 
 def test_main_makes_missing_folders(command, fake, tmp_path):
@@ -338,6 +358,28 @@ def test_main_dry_run_writes_nothing(command, fake, out, tmp_path):
     assert code == 0 and "18 rows to measure" in text and "dry run: nothing was written" in text
     assert "18 rows will take about 0 s" in text
     assert len(fake.asked) == 6  # three under each workload
+    assert files(tmp_path) == before and not out.parent.exists()
+
+
+def test_main_dry_run_of_whole_programs(command, out, tmp_path, monkeypatch):
+    """Thirty of them in a row, of which three are tried, in 0.2 s each."""
+    tried = []
+
+    def compile_slowly(function, tasks, settings):
+        for index, task in enumerate(tasks):
+            tried.append(task)
+            time.sleep(0.2)
+            yield index, ProgramCost(5, 1.5, 2.5, 3, 4, 5, 0.2)
+
+    monkeypatch.setattr("autodistill.profiler.tpu.target.check_installed", lambda: "0")
+    monkeypatch.setattr("autodistill.profiler.tpu.target.run_tasks", compile_slowly)
+    before = files(tmp_path)
+    code, text, _ = command(
+        "--dry-run", "--whole-programs", target="tpu-v4i", samples=30, processes=1,
+        cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    assert code == 0 and "30 rows will take about 6 s" in text, text
+    assert len(tried) == 3 and {task.cache_dir for task in tried} == {None}
     assert files(tmp_path) == before and not out.parent.exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from autodistill.errors import TargetError
 from autodistill.profiler import Measurement
+from autodistill.profiler.heartbeat import beats_to
 from autodistill.profiler.rolling import TimingSettings, interleaved, median_interval
 
 # -- the interval ------------------------------------------------------------
@@ -217,12 +218,13 @@ def test_an_encoder_is_begun_before_it_is_prepared_and_one_at_a_time():
     begun, told = [], []
     for i, one in watched.events(6):
         if one is None:
-            assert watched.prepared == begun
+            assert list(dict.fromkeys(watched.prepared)) == begun
             begun.append(i)
         else:
             assert i in begun
             told.append(i)
-    assert begun == watched.prepared == list(range(6))
+    assert begun == list(range(6))
+    assert watched.prepared == [0, 1, 2, 2, 3, 4, 5]  # 2 again, alone
     assert sorted(told) == list(range(6))
 
 
@@ -244,6 +246,53 @@ def test_a_program_that_fails_ends_alone():
     assert found[3].error == "MemoryError: no room for 3"
     assert [i for i, one in found.items() if one.latency_ms == 1.0] == [2, 4]
     assert not watched.alive
+
+
+class Crowded(Watched):
+    """Room for three programs; a fourth cannot be prepared, or not be run."""
+
+    def __init__(self, fails):
+        super().__init__()
+        self.fails = fails
+
+    def prepare(self, i):
+        if self.fails == "prepared" and len(self.alive) == 3:
+            self.prepared.append(i)
+            raise MemoryError("no room beside three others")
+        return super().prepare(i)
+
+    def script(self, i):
+        for _ in range(1000):
+            if self.fails == "run" and len(self.alive) == 4:
+                raise MemoryError("no room beside three others")
+            yield 1e-3
+
+
+@pytest.mark.parametrize("fails", ["prepared", "run"])
+def test_a_program_that_fails_beside_others_is_tried_again_alone(fails):
+    watched = Crowded(fails)
+    found, begun = {}, []
+    for i, one in watched.events(12, in_flight=4, min_rounds=9):
+        if one is None:
+            begun.append(i)
+        else:
+            found[i] = one
+    assert begun == sorted(found) == list(range(12))
+    assert {one.latency_ms for one in found.values()} == {1.0}
+    assert len(watched.prepared) > 12
+
+
+def test_a_program_that_fails_alone_is_tried_once():
+    watched = Watched(no_prepare={0}, no_run={1})
+    assert len([one for _, one in watched.events(2, in_flight=1) if one is not None]) == 2
+    assert watched.prepared == [0, 1]
+
+
+def test_each_turn_is_a_beat():
+    heard = []
+    with beats_to(lambda: heard.append(1)):
+        _, log = measure_script(forever(1e-3), forever(2e-3))
+    assert len(heard) == len(log) / 6 == 8  # four turns each
 
 
 def test_other_errors_end_everything():

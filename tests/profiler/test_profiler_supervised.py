@@ -104,26 +104,51 @@ def test_the_target_works_in_one_process_that_stays(supervise, fakes, log):
 
 
 @pytest.mark.parametrize(
-    ("fate", "limit_s", "message"),
+    ("fate", "limit_s", "message", "order"),
     [
-        ("HANGS", 1.0, "passed its time limit of 1 s without a result"),
-        ("KILLS_ITSELF", 60.0, "died with signal 9, SIGKILL (out of memory?)"),
-        ("LEAVES", 60.0, "ended on its own with exit code 3"),
+        ("HANGS", 1.0, "passed its time limit of 1 s without a result", [1, 2, 3, 4, 3, 5]),
+        ("KILLS_ITSELF", 60.0, "died with signal 9, SIGKILL (out of mem", [1, 2, 3, 4, 4, 3, 5]),
+        ("LEAVES", 60.0, "ended on its own with exit code 3", [1, 2, 3, 4, 4, 3, 5]),
     ],
 )
 def test_one_that_takes_its_process_down_is_a_failure(
-    supervise, fakes, log, fate, limit_s, message
+    supervise, fakes, log, fate, limit_s, message, order
 ):
-    """Beside it two others are open, one of them begun before it."""
+    """Beside it another is open; one that died is tried again, alone."""
     target = supervise(time_limit_s=limit_s, together=2)
     fates = [fakes.FINE, fakes.FINE, fakes.FINE, getattr(fakes, fate), fakes.FINE]
     configs = [encoder(fate, width) for width, fate in enumerate(fates, 1)]
     found = measure_all(target, configs, Workload())
     assert [one.latency_ms for one in found] == [1.0, 2.0, 3.0, None, 5.0]
     assert message in found[3].error
-    assert [width for _, width in begun(log)] == [1, 2, 3, 4, 3, 5]  # 4 never again
-    assert len({pid for pid, _ in begun(log)}) == 2
+    assert [width for _, width in begun(log)] == order
+    assert len({pid for pid, _ in begun(log)}) == len(order) - 4  # six, or seven with 4 twice
     assert not is_running(begun(log)[0][0])
+
+
+def test_one_that_dies_beside_others_only_is_measured(supervise, fakes, log):
+    """As when the memory of all that are open is too much, and not its own."""
+    target = supervise(together=2)
+    fates = [fakes.FINE, fakes.KILLED_ONCE, fakes.FINE]
+    configs = [encoder(fate, width) for width, fate in enumerate(fates, 1)]
+    found = measure_all(target, configs, Workload())
+    assert [one.latency_ms for one in found] == [1.0, 2.0, 3.0]
+    assert [width for _, width in begun(log)] == [1, 2, 2, 1, 3]
+
+
+def test_one_that_works_is_not_silent_between_its_events(supervise, fakes):
+    """Two programs in turns say nothing for two seconds but that a turn is over."""
+    target = supervise("TakesTurns", time_limit_s=1.0)
+    start = time.monotonic()
+    found = measure_all(target, [encoder(fakes.FINE, width) for width in (1, 2)], Workload())
+    assert time.monotonic() - start > 2.0
+    assert [one.latency_ms for one in found] == [pytest.approx(100.0)] * 2
+
+
+@pytest.mark.parametrize("limit_s", [float("inf"), 1e7])
+def test_a_limit_may_be_longer_than_the_system_can_wait(supervise, fakes, limit_s):
+    target = supervise(time_limit_s=limit_s)
+    assert measure_all(target, [encoder(fakes.FINE, 7)], Workload())[0].latency_ms == 7.0
 
 
 def test_each_may_fail_in_its_own_way(supervise, fakes, log):

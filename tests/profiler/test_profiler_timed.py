@@ -103,6 +103,19 @@ def test_a_target_that_is_absent_says_what_there_is(name):
         get_target(name)
 
 
+@pytest.mark.parametrize("error", [RuntimeError("Unable to initialize"), AssertionError()])
+@pytest.mark.parametrize("platform", [None, "gpu"])
+def test_a_jax_that_sees_no_device_at_all(monkeypatch, platform, error):
+    """As where JAX_PLATFORMS names one that is absent."""
+
+    def devices(backend=None):
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(TargetError, match="device here, and no other, as JAX_PLATFORMS is"):
+        TimedTarget("local", platform).device  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

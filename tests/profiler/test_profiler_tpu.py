@@ -152,9 +152,10 @@ def test_without_libtpu_it_says_what_to_install(monkeypatch):
 
 @needs_libtpu
 def test_a_topology_that_the_compiler_does_not_know_is_an_error():
-    unknown = replace(V4I, topology="v99:1x1")
-    (found,) = measure_all(CompiledTarget(unknown, processes=1), [BertConfig(1, 64, 1, 64)], SHORT)
-    assert "libtpu cannot compile for v99:1x1" in found.error
+    """It ends the build: no encoder is at fault, and none has failed."""
+    unknown = CompiledTarget(replace(V4I, topology="v99:1x1"), processes=1)
+    with pytest.raises(TargetError, match="libtpu cannot compile for v99:1x1"):
+        measure_all(unknown, [BertConfig(1, 64, 1, 64)], SHORT)
 
 
 def test_costs_are_kept_whole_or_not_at_all(tmp_path):

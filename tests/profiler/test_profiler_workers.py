@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from autodistill.errors import TargetError
 from autodistill.profiler.workers import Lost, WorkerSettings, run_tasks
 
 
@@ -46,6 +49,33 @@ def test_a_task_that_fails_is_lost_and_the_others_are_not(tasks, function, setti
     assert (found[0], found[2]) == (1, 3)
     assert isinstance(found[1], Lost)
     assert reason in found[1].reason
+
+
+def test_a_task_whose_process_died_is_run_once_more_alone(tasks, tmp_path):
+    todo = [(str(tmp_path), number) for number in (1, 2, 3, 4)]
+    found = run_tasks(tasks.killed_once, todo, WorkerSettings(processes=2))
+    results = [(index, *result) for index, result in found]
+    assert sorted((index, number) for index, number, _ in results) == [(i, i + 1) for i in range(4)]
+    index, _, in_company = results[-1]
+    assert index == 1 and not in_company
+
+
+def test_an_error_that_the_user_can_mend_ends_everything(tasks):
+    with pytest.raises(TargetError, match="^libtpu cannot compile for v99:1x1$"):
+        dict(run_tasks(tasks.refuse_at_two, [1, 2, 3], WorkerSettings()))
+
+
+def test_an_idle_process_that_is_killed_is_replaced(tasks):
+    results = run_tasks(tasks.process, list(range(3)), WorkerSettings())
+    _, first = next(results)
+    os.kill(first, signal.SIGKILL)  # between two tasks
+    time.sleep(0.5)  # until the pipe is closed
+    assert first not in {pid for _, pid in results}
+
+
+def test_processes_that_cannot_start_are_an_error(tasks):
+    with pytest.raises(TargetError, match="keep ending without a task, the last with exit code 7"):
+        dict(run_tasks(tasks.DiesAtStart(), [1], WorkerSettings()))
 
 
 def test_a_process_that_has_grown_is_replaced(tasks):

@@ -89,7 +89,8 @@ class CompiledTarget:
         """Compile all programs that the encoders consist of, each once.
 
         Raises:
-            TargetError: libtpu is not installed.
+            TargetError: libtpu is not installed, does not know the chip, or writes
+                programs that are not understood; no encoder is at fault.
         """
         check_installed()
         sums = [{Part("encoder", c): 1} if self.whole else terms(c) for c in configs]
