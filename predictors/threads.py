@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -26,7 +26,11 @@ def _controller() -> ThreadpoolController:
 
 
 class _Limit:
-    """The limit is the process's: the first who needs it sets it, the last one lifts it."""
+    """The limit is the process's: the first who needs it sets it, the last one lifts it.
+
+    From threadpoolctl 3.8 on, the thread that sets a limit of OpenBLAS controls it until it
+    lets go; what others do meanwhile has no effect.
+    """
 
     def __init__(self) -> None:
         self.lock, self.users = threading.Lock(), 0
@@ -43,6 +47,9 @@ class _Limit:
             self.users -= 1
             if not self.users:
                 self.limiter.restore_original_limits()
+            let_go = getattr(OpenBLASController, "clear_controlling_thread", None)
+            if let_go is not None:
+                let_go()
 
 
 _LIMIT = _Limit()

@@ -2,6 +2,7 @@
 
 import threading
 
+import pytest
 from threadpoolctl import threadpool_info
 
 from predictors.threads import one_blas_thread
@@ -18,20 +19,29 @@ def test_one_thread_inside_and_as_before_outside():
     assert threads() == before
 
 
-def test_threads_that_overlap_leave_all_as_it_was():
+@pytest.mark.parametrize("used_before", [False, True])
+def test_threads_that_overlap_leave_all_as_it_was(used_before):
     """The one that came first leaves first; the other still has one thread of BLAS."""
-    before, first_is_in, first_may_go = threads(), threading.Event(), threading.Event()
+    if used_before:
+        with one_blas_thread():
+            pass
+    before = threads()
+    first_is_in, first_may_go, first_is_out, done = (threading.Event() for _ in range(4))
 
     def first():
         with one_blas_thread():
             first_is_in.set()
             first_may_go.wait(10)
+        first_is_out.set()
+        done.wait(10)  # alive while the other lifts the limit
 
     other = threading.Thread(target=first)
     other.start()
     first_is_in.wait(10)
     with one_blas_thread():
         first_may_go.set()
-        other.join(10)
+        first_is_out.wait(10)
         assert set(threads()) == {1}
     assert threads() == before
+    done.set()
+    other.join(10)
