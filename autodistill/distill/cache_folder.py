@@ -26,7 +26,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from autodistill.distill.locks import locked_file
+from autodistill.locks import locked_file
 
 GIB = 2**30
 LIMIT = 20 * GIB  # of the folder, if not given

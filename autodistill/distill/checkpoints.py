@@ -6,11 +6,9 @@ they are known; on resuming, those after the checkpoint are dropped, as they wil
 come again. ``run.json`` says which run it is; ``run.lock`` is locked while it runs.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +16,8 @@ from typing import IO, Any
 import jax
 import orbax.checkpoint as ocp
 
-from autodistill.distill.locks import locked_file
 from autodistill.errors import TrainingError
+from autodistill.locks import HeldError, own_file, sign
 
 FORMAT = 1
 FIRST = ("run.lock", "run.partial")  # what a run that was killed at once may leave
@@ -64,9 +62,7 @@ class Checkpoints:
             _check_ours(self.folder)
             self._lock = _locked(self.folder)
             try:
-                with suppress(OSError):  # the process is noted for the message of others alone
-                    os.truncate(self._lock.fileno(), 0)
-                    os.write(self._lock.fileno(), b"%d\n" % os.getpid())
+                sign(self._lock)
                 self._claim()
                 self._manager = ocp.CheckpointManager(self.folder / "checkpoints", options=options)
             except BaseException:
@@ -230,14 +226,12 @@ def begun(folder: Path) -> tuple[dict[str, Any], int] | None:
 
 def _locked(folder: Path) -> IO[bytes]:
     """The lock of a run's folder; it ends with this process."""
-    path = folder / "run.lock"
     try:
-        return locked_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        process = path.read_text(encoding="utf-8", errors="replace").strip() or "unknown"
+        return own_file(folder / "run.lock")
+    except HeldError as error:
         raise TrainingError(
-            f"another process runs in {folder} (pid {process}); wait for it to end, stop it, or "
-            "choose another --out"
+            f"another process runs in {folder} (pid {error.owner}); wait for it to end, stop it, "
+            "or choose another --out"
         ) from error
 
 

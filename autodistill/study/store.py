@@ -14,17 +14,16 @@ Nothing measured is ``None``. Numbers that are not finite are refused in the
 columns, and stored as null within ``details``, ``set_value`` and ``config``.
 """
 
-import fcntl
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from autodistill.errors import StudyError
+from autodistill.locks import HeldError, own_file, sign
 from autodistill.study.candidate import CHANGEABLE, COLUMNS, Candidate, CandidateState
 from autodistill.study.codec import checked, damaged, from_json, from_row, now, to_json, to_row
 
@@ -68,7 +67,7 @@ class Study:
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, lock: int | None, read_only: bool
+        self, path: Path, connection: sqlite3.Connection, lock: IO[bytes] | None, read_only: bool
     ) -> None:
         self.path = path
         self.read_only = read_only
@@ -167,7 +166,7 @@ class Study:
         """Let go of the file and of the lock. Calling it twice does nothing more."""
         self._connection.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -350,26 +349,20 @@ def _connect(path: Path, *, create: bool, read_only: bool = False) -> Study:
                 connection.execute("PRAGMA query_only = ON")
         except BaseException:
             if lock is not None:
-                os.close(lock)
+                lock.close()
             raise
     return Study(path, connection, lock, read_only)
 
 
-def _take_lock(path: Path) -> int:
-    lock_path = path.with_suffix(".lock")
-    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+def _take_lock(path: Path) -> IO[bytes]:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.pread(lock, 32, 0).decode(errors="replace").strip() or "unknown"
-        os.close(lock)
+        lock = own_file(path.with_suffix(".lock"))
+    except HeldError as error:
         raise StudyError(
-            f"{path} is in use by another process (pid {owner}). "
+            f"{path} is in use by another process (pid {error.owner}). "
             "Wait for it to end, stop it, or choose another --run-dir"
         ) from None
-    with suppress(OSError):  # the pid only serves the message above
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    sign(lock)
     return lock
 
 
