@@ -4,6 +4,7 @@ Axes: rows = architectures; columns = features of one architecture.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,44 @@ def rows_outside(predictor: Any, rows: FloatArray) -> BoolArray:  # (rows, colum
     return np.asarray(predictor.column_range_.outside(rows).any(axis=1))
 
 
+def outside_message(
+    predictor: Any,
+    X: FloatArray,
+    *,
+    row_numbers: Sequence[int] | None = None,
+    origin: str = "",
+) -> str | None:
+    """What there is to say of rows outside a predictor's training range; None if nothing.
+
+    Args:
+        predictor: A fitted predictor of this package.
+        X: (rows, columns), as for ``predict``.
+        row_numbers: What each row is called, in the file it came from; default its index.
+        origin: Put before the first row's number, as "table.csv, ".
+    """
+    seen = predictor.column_range_
+    if seen is None:
+        return (
+            "the predictor's file does not say which range it was trained on; "
+            "rows outside it cannot be told. Fit and save it again"
+        )
+    cells = seen.outside(X)
+    if not cells.any():
+        return None
+    count = int(cells.any(axis=1).sum())
+    names = [predictor.column_names_[j] for j in np.flatnonzero(cells.any(axis=0))]
+    row = int(np.flatnonzero(cells.any(axis=1))[0])
+    column = int(np.flatnonzero(cells[row])[0])
+    called = row if row_numbers is None else row_numbers[row]
+    others = f" and {len(names) - 1} more columns" if len(names) > 1 else ""
+    return (
+        f"{count} of {len(X)} rows lie outside the range that the predictor was trained on, in "
+        f"{names[0]}{others}: {origin}row {called} has {predictor.column_names_[column]} = "
+        f"{X[row, column]:g}, trained on {seen.lowest[column]:g} to {seen.highest[column]:g}. "
+        "Predictions there are extrapolated"
+    )
+
+
 def warn_outside(predictor: Any, X: ArrayLike) -> None:
     """One ExtrapolationWarning if any row lies outside the predictor's training range.
 
@@ -91,29 +130,6 @@ def warn_outside(predictor: Any, X: ArrayLike) -> None:
         predictor: A fitted predictor of this package.
         X: (rows, columns), as for ``predict``.
     """
-    if predictor.column_range_ is None:
-        warnings.warn(
-            "the predictor's file does not say which range it was trained on; "
-            "rows outside it cannot be told. Fit and save it again",
-            ExtrapolationWarning,
-            stacklevel=2,
-        )
-        return
-    rows = np.asarray(X, dtype=np.float64)
-    cells = predictor.column_range_.outside(rows)
-    if not cells.any():
-        return
-    count = int(cells.any(axis=1).sum())
-    names = [predictor.column_names_[j] for j in np.flatnonzero(cells.any(axis=0))]
-    row = int(np.flatnonzero(cells.any(axis=1))[0])
-    column = int(np.flatnonzero(cells[row])[0])
-    seen = predictor.column_range_
-    others = f" and {len(names) - 1} more columns" if len(names) > 1 else ""
-    warnings.warn(
-        f"{count} of {len(rows)} rows lie outside the range that the predictor was trained on, in "
-        f"{names[0]}{others}: row {row} has {predictor.column_names_[column]} = "
-        f"{rows[row, column]:g}, trained on {seen.lowest[column]:g} to {seen.highest[column]:g}. "
-        "Predictions there are extrapolated",
-        ExtrapolationWarning,
-        stacklevel=2,
-    )
+    message = outside_message(predictor, np.asarray(X, dtype=np.float64))
+    if message is not None:
+        warnings.warn(message, ExtrapolationWarning, stacklevel=2)

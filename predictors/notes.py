@@ -5,10 +5,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import numpy as np
-
-from predictors.column_range import warn_outside
-from predictors.errors import ExtrapolationWarning, TableError
+from predictors.column_range import outside_message
+from predictors.errors import TableError
 from predictors.protocol import FloatArray, Predictor
 from predictors.rows import Value
 
@@ -42,14 +40,8 @@ def noting(*categories: type[Warning]) -> Iterator[None]:
 
 def note_outside(predictor: Predictor, X: FloatArray, path: str, rows: Sequence[int]) -> None:
     """Tell the user of rows that the predictor has to extrapolate to."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ExtrapolationWarning)
-        warn_outside(predictor, X)
-    for warning in caught:
-        message = str(warning.message)
-        if predictor.column_range_ is not None:  # it names the first of the rows it was given
-            first = int(np.flatnonzero(predictor.is_outside(X))[0])
-            message = message.replace(f": row {first} has ", f": {path}, row {rows[first]} has ")
+    message = outside_message(predictor, X, row_numbers=rows, origin=f"{path}, ")
+    if message is not None:
         note(message)
 
 

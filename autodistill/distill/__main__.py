@@ -220,8 +220,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     say(f"[bold]run[/]       {escape(str(arguments.out))}")
-    kind = teacher.kind.value.replace("_", "-")
-    millions = teacher.parameters / 1e6
+    kind, millions = teacher.kind.words, teacher.parameters / 1e6
     say(f"[bold]teacher[/]   {escape(teacher.name)}: {kind}, {millions:.1f}M parameters")
     for note in teacher.notes:
         say(f"          {escape(note)}")

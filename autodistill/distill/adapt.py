@@ -8,7 +8,7 @@ Axes: B = batch, K = masked places, V = vocabulary.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from autodistill.distill.phase import Phase
 from autodistill.distill.start import random_weights
 from autodistill.distill.student import Student, StudentProgram
 from autodistill.distill.train_step import Batch, Params, Part
-from autodistill.distill.trainer import Trainer, TrainSettings
+from autodistill.distill.trainer import Trainer, TrainSettings, lasting
 from autodistill.distill.views import masked_logits
 from autodistill.errors import ArgumentError, TrainingError
 from autodistill.models.checkpoint import HEAD_PREFIX, build_encoder
@@ -155,14 +155,11 @@ def identity(
     teacher: Teacher, settings: AdaptSettings, text: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What may not change while a run folder is continued."""
-    numbers = asdict(settings)
-    for name in ("log_every", "checkpoint_every", "accumulate"):
-        del numbers["train"][name]
     return {
         "version": __version__,
         "objective": "mlm",
         "teacher": teacher.fingerprint,
-        "settings": numbers,
+        "settings": lasting(settings),
         "text": text or {},
     }
 

@@ -33,7 +33,7 @@ from autodistill.distill.targets import Targets, make_targets
 from autodistill.distill.terms import Compared
 from autodistill.distill.throughput import matrix_product_flops_per_s, step_flops
 from autodistill.distill.train_step import Batch, Loss, Params, Part
-from autodistill.distill.trainer import Trainer, TrainSettings, check_split
+from autodistill.distill.trainer import Trainer, TrainSettings, check_split, lasting
 from autodistill.distill.views import TABLE, View, student_view, teacher_view
 from autodistill.errors import ArgumentError, TrainingError
 from autodistill.models.config import EncoderConfig, MobileBertConfig
@@ -286,16 +286,13 @@ def early_identity(
     recipe: Recipe, teacher: Teacher, config: EncoderConfig, settings: FullSettings
 ) -> dict[str, Any]:
     """What of a run's identity is known before its text is read."""
-    numbers = asdict(settings)
-    for name in ("log_every", "checkpoint_every", "accumulate"):
-        del numbers["train"][name]
     return {
         "version": __version__,
         "recipe": recipe.name,
         "start_from": recipe.start.value,
         "teacher": teacher.fingerprint,
         "student": {"model_type": config.model_type, **asdict(config)},
-        "settings": numbers,
+        "settings": lasting(settings),
     }
 
 

@@ -15,7 +15,7 @@ Axes: B = batch; A = micro-batches; D = devices.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import grain
@@ -272,6 +272,14 @@ class Trainer:
 
     def _placed(self, batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         return jax.device_put(batch, self._split)
+
+
+def lasting(settings: Any) -> dict[str, Any]:
+    """Settings with a ``train`` part as plain data, less what may change from run to run."""
+    numbers = asdict(settings)
+    for name in ("log_every", "checkpoint_every", "accumulate"):
+        del numbers["train"][name]
+    return numbers
 
 
 def check_split(settings: TrainSettings, devices: int) -> None:

@@ -69,9 +69,8 @@ class Search:
 
     def _search(self) -> None:
         settings, say = self.settings, self.display.say
-        kind = self.teacher.kind.value.replace("_", "-")
         say(
-            f"[bold]teacher[/]   {escape(self.teacher.name)}: {kind}, "
+            f"[bold]teacher[/]   {escape(self.teacher.name)}: {self.teacher.kind.words}, "
             f"{self.teacher.parameters / 1e6:.1f}M parameters"
         )
         for note in self.teacher.notes:

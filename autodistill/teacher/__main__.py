@@ -168,8 +168,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     head = "its own head" if teacher.head is not None else "a new masked-LM head"
-    kind = teacher.kind.value.replace("_", "-")
-    say(f"[bold]teacher[/]   {escape(teacher.name)}: {kind}, {head}")
+    say(f"[bold]teacher[/]   {escape(teacher.name)}: {teacher.kind.words}, {head}")
     for note in teacher.notes:
         say(f"          {escape(note)}")
     with Display(console) as display:

@@ -25,6 +25,11 @@ class TeacherKind(StrEnum):
     MASKED_LM = "masked_lm"
     EMBEDDING = "embedding"
 
+    @property
+    def words(self) -> str:
+        """As people write it."""
+        return self.value.replace("_", "-")
+
 
 @dataclass(frozen=True)
 class DenseLayer:

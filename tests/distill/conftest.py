@@ -1,6 +1,8 @@
 """A tiny teacher built from arrays, and passages that it has read."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -96,3 +98,20 @@ def teacher() -> Teacher:
 def make_tiny_teacher() -> Callable[..., Teacher]:
     """As ``make_teacher``."""
     return make_teacher
+
+
+@contextmanager
+def limit_file_size(limit: int) -> Iterator[None]:
+    """The operating system refuses larger files, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """As ``limit_file_size``."""
+    return limit_file_size

@@ -1,14 +1,12 @@
 """The folder of cached rows: nothing damaged is believed, nothing in use is evicted."""
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections import namedtuple
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -249,18 +247,7 @@ def test_cache_what_is_not_ours_is_left_alone(folder) -> None:
     assert names(room) == {"thesis", "b"}
 
 
-@contextmanager
-def file_size_limit(limit: int):
-    """The operating system refuses larger files, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_cache_a_disk_that_refuses_is_a_reason(folder, tmp_path) -> None:
+def test_cache_a_disk_that_refuses_is_a_reason(folder, tmp_path, file_size_limit) -> None:
     with file_size_limit(100), pytest.raises(CacheFullError, match="File too large"):
         folder.reserve([layout()])
     assert names(folder) == set()

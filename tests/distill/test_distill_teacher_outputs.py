@@ -1,7 +1,5 @@
 """The teacher's outputs: what they are; how they are kept is in ``test_distill_kept.py``."""
 
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -154,7 +152,9 @@ def test_the_teachers_own_guesses_are_counted(masked_lm, passages):
     np.testing.assert_array_equal(masked_correct(masked_lm, read), expected)
 
 
-def test_without_a_folder_they_are_the_same_bits(teacher, read, tmp_path, monkeypatch):
+def test_without_a_folder_they_are_the_same_bits(
+    teacher, read, tmp_path, monkeypatch, file_size_limit
+):
     """And nothing is written."""
     kept = teacher_outputs(teacher, read, cache_dir=tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
@@ -172,18 +172,9 @@ def test_without_a_folder_they_are_the_same_bits(teacher, read, tmp_path, monkey
 # -- a disk that refuses -----------------------------------------------------
 
 
-@contextmanager
-def file_size_limit(limit):
-    """The operating system refuses larger files, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_full_disk_is_explained_and_the_next_run_recovers(teacher, read, tmp_path):
+def test_a_full_disk_is_explained_and_the_next_run_recovers(
+    teacher, read, tmp_path, file_size_limit
+):
     message = r"cannot be kept in .*: File too large; they need [0-9]+ MB: free some space"
     with file_size_limit(20_000), pytest.raises(TeacherError, match=message):
         teacher_outputs(teacher, read, cache_dir=tmp_path)

@@ -2,12 +2,10 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -316,18 +314,7 @@ def test_trainer_a_folder_that_may_not_be_written_is_refused_early(tmp_path, mon
         check_folder(tmp_path / "run", {})
 
 
-@contextmanager
-def file_size_limit(limit):
-    """The operating system refuses larger files, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_trainer_a_disk_that_fills_while_losses_are_kept_is_explained(tmp_path):
+def test_trainer_a_disk_that_fills_while_losses_are_kept_is_explained(tmp_path, file_size_limit):
     """And what was kept before is there."""
     kept = Checkpoints(tmp_path / "run", {})
     kept.add_loss({"step": 1, "loss": 0.5})
