@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+from tokenizers import models
 
 from autodistill.distill.student import Student
 from autodistill.errors import ExportError
@@ -54,7 +55,8 @@ def save_student(student: Student, teacher: Teacher, folder: Path) -> None:
 
     Args:
         student: What was distilled.
-        teacher: What it was distilled from; gives tokenizer and pooling.
+        teacher: What it was distilled from; gives tokenizer and pooling. The tokenizer
+            is that of the student where it has a vocabulary of its own.
         folder: Where to; its parents are made. It must not exist, be empty, or
             hold a checkpoint.
 
@@ -131,21 +133,29 @@ def _write_checkpoint(student: Student, folder: Path) -> None:
 
 
 def _write_tokenizer(student: Student, teacher: Teacher, folder: Path) -> None:
-    for name in COPIED_TOKENIZER_FILES:
-        if (teacher.folder / name).exists():
-            shutil.copyfile(teacher.folder / name, folder / name)
+    if teacher.whole is None:
+        for name in COPIED_TOKENIZER_FILES:
+            if (teacher.folder / name).exists():
+                shutil.copyfile(teacher.folder / name, folder / name)
+    elif isinstance(teacher.tokenizer.model, models.WordPiece):
+        ids = range(teacher.config.vocab_size)
+        lines = "".join(f"{teacher.tokenizer.id_to_token(i)}\n" for i in ids)
+        (folder / "vocab.txt").write_text(lines, encoding="utf-8")
     if not (folder / "tokenizer.json").exists():
         (folder / "tokenizer.json").write_text(teacher.tokenizer.to_str(), encoding="utf-8")
     longest = student.config.max_position_embeddings
-    options = read_options(teacher.folder / "tokenizer_config.json") or {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        **{
-            f"{role}_token": teacher.tokenizer.id_to_token(token)
-            for role, token in asdict(teacher.special).items()
-            if token is not None
-        },
-    }
-    options["model_max_length"] = _at_most(longest, options.get("model_max_length"))
+    options = read_options(teacher.folder / "tokenizer_config.json")
+    length = _at_most(longest, options.get("model_max_length"))
+    if not options or teacher.whole is not None:  # others' options may name other tokens and ids
+        options = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            **{
+                f"{role}_token": teacher.tokenizer.id_to_token(token)
+                for role, token in asdict(teacher.special).items()
+                if token is not None
+            },
+        }
+    options["model_max_length"] = length
     _write_json(folder / "tokenizer_config.json", options)
 
 
@@ -171,7 +181,8 @@ def _write_chain(student: Student, teacher: Teacher, folder: Path) -> None:
         folder / "sentence_bert_config.json",
         {
             "max_seq_length": _at_most(longest, options.get("max_seq_length")),
-            "do_lower_case": bool(options.get("do_lower_case", False)),
+            # a tokenizer of the student's own says it itself
+            "do_lower_case": bool(options.get("do_lower_case")) and teacher.whole is None,
         },
     )
     for path, _ in chain[1:]:

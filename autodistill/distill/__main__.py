@@ -52,6 +52,10 @@ class Arguments:
     teacher: Path | None = None
     """Hugging Face BERT or MobileBERT checkpoint, or sentence-transformers folder. Default: the
     MiniLM sentence encoder of the demo extra."""
+    vocabulary: Path | None = None
+    """The student's own words, a part of the teacher's: a vocab.txt (one token a line), a
+    tokenizer.json, or a folder with either. The student is judged against the teacher cut to
+    these. Default: all of the teacher's."""
     architecture: str = "mobilebert-mini"
     """The student's shape: a file with one architecture (.csv, .json, .jsonl), a space
     (mobilebert-mini, mobilebert, bert-mini, bert: its baseline), or a published encoder
@@ -171,6 +175,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         make_batches,
     )
     from autodistill.distill.judge import make_held_out
+    from autodistill.distill.own_pieces import own_pieces
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan
     from autodistill.distill.shape import student_config
@@ -179,7 +184,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.export import save_student
     from autodistill.search.materials import TextSettings, tokenised
     from autodistill.search.progress import Display
-    from autodistill.teacher import demo_teacher_folder, load_teacher
+    from autodistill.teacher import demo_teacher_folder, load_teacher, restrict_to_file
 
     check_counts(arguments)
     cache = cache_settings(arguments)
@@ -197,6 +202,8 @@ def distil(arguments: Arguments, console: Console) -> None:
         ),
     )
     teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+    if arguments.vocabulary is not None:
+        teacher = restrict_to_file(teacher, arguments.vocabulary)
     longest = teacher.config.max_position_embeddings
     if arguments.sequence_length > longest:
         raise ArgumentError(
@@ -224,6 +231,14 @@ def distil(arguments: Arguments, console: Console) -> None:
     say(f"[bold]teacher[/]   {escape(teacher.name)}: {kind}, {millions:.1f}M parameters")
     for note in teacher.notes:
         say(f"          {escape(note)}")
+    pieces = None
+    if teacher.whole is not None:
+        with console.status("teacher reads some text in the student's pieces"):
+            pieces = own_pieces(
+                teacher, text.documents(), sequence_length=arguments.sequence_length
+            )
+        for line in pieces.describe():
+            say(f"          {escape(line)}")
     phases = ", ".join(f"{one.name} ({one.steps:,})" for one in planned)
     say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps")
     with Display(console) as display:
@@ -280,6 +295,8 @@ def distil(arguments: Arguments, console: Console) -> None:
         )
     save_student(result.student, teacher, arguments.out / "student")
     record = {**result.to_record(), **run.identity(), "text": identity}
+    if pieces is not None:
+        record["own_pieces"] = pieces.to_record()
     write_result(arguments.out / "result.json", record)
     for line in result.summary():
         say(line)

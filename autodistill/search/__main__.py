@@ -46,6 +46,10 @@ class Arguments:
     teacher: Path | None = None
     """Hugging Face BERT or MobileBERT checkpoint, or sentence-transformers folder. Default: the
     MiniLM sentence encoder of the demo extra."""
+    vocabulary: Path | None = None
+    """The students' own words, a part of the teacher's: a vocab.txt (one token a line), a
+    tokenizer.json, or a folder with either. Students are judged against the teacher cut to these.
+    Default: all of the teacher's."""
     corpus: tuple[Path, ...] = ()
     """Text files, folders, .gz, or .jsonl with a text field. Default: the English documentation of
     Python and its scientific packages."""
@@ -115,13 +119,20 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     from autodistill.search.run import Search
     from autodistill.search.settings import SearchSettings
     from autodistill.space.restrict import for_masked_lm
-    from autodistill.teacher import TeacherKind, demo_teacher_folder, load_teacher
+    from autodistill.teacher import (
+        TeacherKind,
+        demo_teacher_folder,
+        load_teacher,
+        restrict_to_file,
+    )
 
     _check_positive(arguments)
     limits = Limits(arguments.max_latency_ms, arguments.max_params)
     workload = Workload(arguments.batch_size, arguments.sequence_length, arguments.dtype)
     with target_beside_training(arguments.target, arguments.cache_dir / "programs") as target:
         teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+        if arguments.vocabulary is not None:
+            teacher = restrict_to_file(teacher, arguments.vocabulary)
         if teacher.kind is TeacherKind.MASKED_LM:
             space = for_masked_lm(space)
         longest = teacher.config.max_position_embeddings

@@ -4,6 +4,7 @@ Everything here is cached on disk by content, so that a resumed or repeated
 search finds it.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autodistill.corpus import (
+    Document,
     TokenStore,
     builtin_documents,
     builtin_fingerprint,
@@ -56,6 +58,14 @@ class TextSettings:
     passages_per_step: int = 20
     held_out_passages: int = 768
 
+    def documents(self) -> Iterable[Document]:
+        """The text itself; the built-in English takes some ten seconds.
+
+        Raises:
+            CorpusError: It is missing or unreadable.
+        """
+        return read_documents(self.corpus) if self.corpus else builtin_documents()
+
     def corpus_key(self) -> str:
         """Identifies the text, so that another one is never taken for it."""
         return fingerprint(self.corpus) if self.corpus else builtin_fingerprint()
@@ -98,7 +108,7 @@ def tokenised(
             advance(int(100 * share), 100)
 
         return prepare(
-            (lambda: read_documents(text.corpus)) if text.corpus else builtin_documents,
+            text.documents,
             teacher.tokenizer,
             cache_dir=cache_dir / "tokens",
             cache_key=text.corpus_key(),

@@ -14,6 +14,7 @@ import yaml
 from rich.markup import escape
 
 from autodistill.distill.flash import Distilled
+from autodistill.distill.own_pieces import own_pieces
 from autodistill.errors import SearchError, StudyError, TrainingError
 from autodistill.export import save_student
 from autodistill.profiler import TableBuilder
@@ -75,6 +76,9 @@ class Search:
         )
         for note in self.teacher.notes:
             say(f"          {escape(note)}")
+        if self.teacher.whole is not None:
+            for line in self._own_pieces():
+                say(f"          {escape(line)}")
         store = tokenised(self.teacher, settings.text, settings.cache_dir, self.display)
         summary = store.summary
         say(
@@ -86,6 +90,16 @@ class Search:
         model = self._profile(builder)
         materials = self._materials(store)
         self._distil_all(builder, model, materials)
+
+    def _own_pieces(self) -> list[str]:
+        """What the students' vocabulary costs the teacher, measured once for a run folder."""
+        if (lines := self.study.get_value("own_pieces")) is None:
+            text = self.settings.text
+            with self.display.bar("teacher reads some text in the students' pieces"):
+                documents, length = text.documents(), text.passage_length
+                lines = own_pieces(self.teacher, documents, sequence_length=length).describe()
+            self.study.set_value("own_pieces", lines)
+        return lines
 
     # -- latency ---------------------------------------------------------------
 

@@ -76,5 +76,6 @@ class SearchSettings:
             "budget": asdict(self.budget),
             "corpus_paths": [str(path) for path in self.text.corpus],
             "teacher_folder": str(self.teacher.folder),
+            "vocab_size": self.teacher.config.vocab_size,
             "cache_dir": str(self.cache_dir),
         }

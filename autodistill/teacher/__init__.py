@@ -1,7 +1,8 @@
-"""Teachers: models to compress, read from folders, and adapted to a text."""
+"""Teachers: models to compress, read from folders, cut to some of their words, adapted to text."""
 
 from autodistill.teacher.load import demo_teacher_folder, load_teacher
 from autodistill.teacher.model import DenseLayer, Pooling, Teacher, TeacherKind, pool
+from autodistill.teacher.restrict import restrict, restrict_to_file
 
 __all__ = [
     "DenseLayer",
@@ -11,4 +12,6 @@ __all__ = [
     "demo_teacher_folder",
     "load_teacher",
     "pool",
+    "restrict",
+    "restrict_to_file",
 ]

@@ -90,13 +90,16 @@ class Teacher:
 
     Attributes:
         name: For people.
-        folder: Where it was loaded from; its tokenizer files are copied to students.
+        folder: Where it was loaded from; its tokenizer files are copied to students,
+            unless these have a vocabulary of their own.
         fingerprint: A digest of all that changes its outputs.
         kind: Masked-LM or embedding.
         weights: Arrays by checkpoint name, float32.
         head: Only of a masked-LM teacher.
         pooling: Only of an embedding teacher.
         notes: What was assumed in loading it, for people.
+        whole: Where students have a vocabulary of their own, the teacher with all its
+            words, of which this one is a part; see ``restrict.py``.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Teacher:
     tokenizer: Tokenizer
     special: SpecialTokens
     notes: tuple[str, ...] = ()
+    whole: "Teacher | None" = None
 
     @property
     def parameters(self) -> int:
