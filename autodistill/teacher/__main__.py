@@ -1,4 +1,4 @@
-"""``python -m autodistill.teacher``: adapt a teacher before it is distilled."""
+"""``python -m autodistill.teacher``: adapt a teacher, or choose words of it, for distillation."""
 
 import os
 import signal
@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass, field
 from inspect import getdoc
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
@@ -16,12 +18,15 @@ from autodistill.errors import ArgumentError, AutoDistillError
 
 PROG = "python -m autodistill.teacher"
 OBJECTIVES = ("mlm",)
+ArgumentsT = TypeVar("ArgumentsT")
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 USAGE = f"""usage: {PROG} adapt [options]
+       {PROG} vocabulary [options]
 
-  adapt    continue the training of a teacher on a text, before it is distilled
+  adapt       continue the training of a teacher on a text, before it is distilled
+  vocabulary  the tokens of a teacher that a text needs most, as a vocabulary for students
 
-{PROG} adapt --help says more"""
+with --help, each says more"""
 
 
 @dataclass(frozen=True)
@@ -82,32 +87,70 @@ class AdaptArguments:
     """Tokenised text, shared by all runs."""
 
 
+@dataclass(frozen=True)
+class VocabularyArguments:
+    """Choose the tokens of a teacher that a text needs most.
+
+    They are written one a line, for --vocabulary of autodistill.distill and
+    autodistill.search. Special tokens are kept, and each character of the text,
+    so that words that are left out are spelled in shorter pieces.
+
+    Example:
+
+      python -m autodistill.teacher vocabulary --corpus texts/ --size 8000 --out vocab.txt
+    """
+
+    teacher: Path | None = None
+    """Checkpoint or folder of a teacher whose tokenizer is WordPiece. Default: the MiniLM sentence
+    encoder of the demo extra."""
+    corpus: tuple[Path, ...] = ()
+    """Text files, folders, .gz, or .jsonl with a text field. Default: the English documentation of
+    Python and its scientific packages."""
+    size: int = 8000
+    """Tokens, at most."""
+    out: Path | None = None
+    """The file to write; it must not exist. Needed."""
+    cache_dir: Path = field(
+        default_factory=lambda: (
+            Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
+        )
+    )
+    """Tokenised text, shared by all runs."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; 0 is success, 2 bad input, 130 interrupted."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] != ["adapt"]:
+    if argv[:1] not in (["adapt"], ["vocabulary"]):
         helped = argv[:1] in (["--help"], ["-h"])
         print(USAGE, file=sys.stdout if helped else sys.stderr)
         return 0 if helped else 2
-    arguments = tyro.cli(
-        AdaptArguments,
-        args=argv[1:],
-        prog=f"{PROG} adapt",
-        description=getdoc(AdaptArguments),
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        adapt(arguments, console)
+        if argv[0] == "adapt":
+            adapt(_parsed(AdaptArguments, argv), console)
+        else:
+            vocabulary(_parsed(VocabularyArguments, argv), console)
     except AutoDistillError as error:
         message = Text.assemble(("error: ", "bold red"), str(error))
         Console(stderr=True).print(message, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        console.print(INTERRUPTED)
+        console.print(INTERRUPTED if argv[0] == "adapt" else "interrupted")
         return 130
     return 0
+
+
+def _parsed(kind: type[ArgumentsT], argv: list[str]) -> ArgumentsT:
+    arguments = tyro.cli(
+        kind,
+        args=argv[1:],
+        prog=f"{PROG} {argv[0]}",
+        description=getdoc(kind),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return arguments
 
 
 def adapt(arguments: AdaptArguments, console: Console) -> None:
@@ -193,6 +236,43 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     )
     say(f"[bold]speed[/]     {result.tokens_per_s:,.0f} tokens a second")
     say(f"[bold]teacher[/]   {escape(str(out))}; its state, {escape(str(state))}, may be deleted")
+
+
+def vocabulary(arguments: VocabularyArguments, console: Console) -> None:
+    """Count the tokens of the text and write the commonest."""
+    out = arguments.out
+    if out is None:
+        raise ArgumentError("--out FILE is needed: where the tokens go, as vocab.txt")
+    if out.suffix != ".txt" or out.exists() or not out.parent.is_dir():
+        raise ArgumentError(
+            f"--out must be a new file that ends in .txt, in a folder that exists; got {out}"
+        )
+    from tokenizers import models
+
+    from autodistill.search.materials import TextSettings, tokenised
+    from autodistill.search.progress import Display
+    from autodistill.teacher import demo_teacher_folder, load_teacher
+    from autodistill.teacher.frequent import frequent_tokens
+
+    teacher = load_teacher(arguments.teacher or demo_teacher_folder())
+    if not isinstance(teacher.tokenizer.model, models.WordPiece):
+        kind = type(teacher.tokenizer.model).__name__
+        raise ArgumentError(f"--teacher must read with WordPiece; {teacher.name} does with {kind}")
+    with Display(console) as display:
+        store = tokenised(teacher, TextSettings(arguments.corpus), arguments.cache_dir, display)
+    tokens = frequent_tokens(teacher, store.tokens, arguments.size)
+    ids = teacher.tokenizer.get_vocab(with_added_tokens=True)
+    kept = np.isin(np.arange(len(ids)), [ids[token] for token in tokens])
+    try:
+        out.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    except OSError as error:
+        raise ArgumentError(f"{out} cannot be written: {error.strerror or error}") from error
+    console.print(
+        f"{len(tokens):,} of {teacher.config.vocab_size:,} tokens, "
+        f"{kept[store.tokens].mean():.2%} of the text: {escape(str(out))}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def check(arguments: AdaptArguments) -> None:
