@@ -96,6 +96,9 @@ class Arguments:
     """Steps to one record of losses, in OUT/losses.jsonl."""
     unroll: bool = False
     """Compile every layer on its own: faster steps, a slower start."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of states and of what a step multiplies; weights and losses are float32. Default: bfloat16
+    where the device multiplies it natively, else float32."""
     cache_dir: Path = field(
         default_factory=lambda: (
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
@@ -176,6 +179,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     )
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.own_pieces import own_pieces
+    from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan
     from autodistill.distill.shape import student_config
@@ -193,6 +197,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         unroll=arguments.unroll,
+        dtype=arguments.dtype or best_dtype(),
         train=TrainSettings(
             batch_size=arguments.batch_size,
             accumulate=arguments.accumulate,
@@ -240,7 +245,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         for line in pieces.describe():
             say(f"          {escape(line)}")
     phases = ", ".join(f"{one.name} ({one.steps:,})" for one in planned)
-    say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps")
+    say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps, in {settings.dtype}")
     with Display(console) as display:
         store = tokenised(teacher, text, arguments.cache_dir, display)
         train, held_source = passage_sources(

@@ -22,6 +22,7 @@ from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.judge import HeldOut, Judged, judge
 from autodistill.distill.objectives import label_cross_entropy
 from autodistill.distill.phase import Phase
+from autodistill.distill.precision import as_multiplied, check_dtype
 from autodistill.distill.start import random_weights
 from autodistill.distill.student import Student, StudentProgram
 from autodistill.distill.train_step import Batch, Params, Part
@@ -44,6 +45,7 @@ class AdaptSettings:
         learning_rate: Peak.
         seed: Of a new head, the order of passages and the masking.
         unroll: Compile every layer on its own: faster steps, a slower start.
+        dtype: Of states and of what is multiplied; see ``precision.py``.
         train: Batch size and intervals.
     """
 
@@ -51,9 +53,11 @@ class AdaptSettings:
     learning_rate: float = 1e-4
     seed: int = 0
     unroll: bool = False
+    dtype: str = "float32"
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
+        check_dtype(self.dtype)
         if self.steps < 1:
             raise ArgumentError(f"--steps must be at least 1; got {self.steps}")
         if not 0 < self.learning_rate < float("inf"):
@@ -199,8 +203,10 @@ def _loss(
     config: EncoderConfig, settings: AdaptSettings
 ) -> Callable[[Params, Any, Batch], dict[str, Part]]:
     def loss(params: Params, _: Any, batch: Batch) -> dict[str, Part]:
+        params = as_multiplied(params, settings.dtype)
         encoder = build_encoder(config, params)
-        hidden = encoder(batch["ids"], batch["mask"], scan=not settings.unroll)
+        hidden = encoder.embeddings(batch["ids"], None).astype(settings.dtype)
+        hidden = encoder.run_layers(hidden, batch["mask"], scan=not settings.unroll)
         logits = masked_logits(config, params, hidden, batch)
         return {"masked_lm": Part(1.0, "places", label_cross_entropy(logits, batch["labels"]))}
 

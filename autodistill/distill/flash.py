@@ -51,6 +51,7 @@ from autodistill.distill.output_layer import (
     refit_output,
 )
 from autodistill.distill.passage_set import PassageSet
+from autodistill.distill.precision import as_multiplied, check_dtype
 from autodistill.distill.start import WordStart, random_weights, started_weights
 from autodistill.distill.student import Params, Student, StudentProgram
 from autodistill.distill.teacher_outputs import TeacherOutputs
@@ -74,6 +75,7 @@ class FlashSettings:
         weight_decay: Of AdamW, on matrices.
         passage_weight: Of the passage error, against the token error's 1.
         seed: Of the initial weights and the order of passages.
+        dtype: Of states and of what is multiplied; see ``precision.py``.
     """
 
     steps: int = 320
@@ -84,6 +86,10 @@ class FlashSettings:
     weight_decay: float = 0.01
     passage_weight: float = 0.1
     seed: int = 0
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_dtype(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -322,7 +328,8 @@ class FlashDistiller:
         self, program: StudentProgram, params: Params, batch: dict[str, jax.Array]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         token_scale, passage_scale = self._scale
-        hidden = program.hidden(params, batch["ids"], batch["mask"])
+        params = as_multiplied(params, self.settings.dtype)
+        hidden = program.hidden(params, batch["ids"], batch["mask"], self.settings.dtype)
         parts: dict[str, jax.Array] = {}
         pooling = self.teacher.pooling
         if pooling is None or pooling.is_linear:
@@ -330,7 +337,7 @@ class FlashDistiller:
             errors = state_error(states, batch["states"]) / token_scale
             parts["token"] = weighted_mean(errors, self._regressed(batch["ids"], batch["mask"]))
         if pooling is not None:
-            pooled = pool(hidden, batch["mask"], pooling.mode)
+            pooled = pool(hidden.astype(jnp.float32), batch["mask"], pooling.mode)
             vectors = _apply(params["output"], pooled) / self._output_scale
             parts["passage"] = state_error(vectors, batch["passages"]).mean() / passage_scale
         else:

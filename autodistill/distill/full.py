@@ -25,6 +25,7 @@ from autodistill.distill.judge import HeldOut, judge
 from autodistill.distill.kept import Progress
 from autodistill.distill.output_layer import fit_output
 from autodistill.distill.phase import Phase
+from autodistill.distill.precision import as_multiplied, check_dtype
 from autodistill.distill.quantities import kept_view
 from autodistill.distill.recipe import Planned, Recipe, plan
 from autodistill.distill.student import Params as ProgramParams
@@ -51,6 +52,7 @@ class FullSettings:
         learning_rate: Peak of every stage; the recipe's own, if not given.
         seed: Of the first weights, the order of passages and the masking.
         unroll: Compile every layer on its own: faster steps, a slower start.
+        dtype: Of states and of what is multiplied; see ``precision.py``.
         train: Batch size and intervals.
     """
 
@@ -58,9 +60,11 @@ class FullSettings:
     learning_rate: float | None = None
     seed: int = 0
     unroll: bool = False
+    dtype: str = "float32"
     train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
+        check_dtype(self.dtype)
         if self.steps < 1:
             raise ArgumentError(f"--steps must be at least 1; got {self.steps}")
         if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
@@ -205,7 +209,9 @@ class FullDistillation:
             teacher_s,
             tokens_per_s=settings.steps * size * length / max(trained.seconds, 1e-9),
             flops=self._flops(size, length),
-            limit_flops_per_s=matrix_product_flops_per_s() * len(devices or jax.devices()),
+            limit_flops_per_s=(
+                matrix_product_flops_per_s(settings.dtype) * len(devices or jax.devices())
+            ),
             accumulate=trained.accumulate,
         )
 
@@ -224,9 +230,12 @@ class FullDistillation:
             for one, targets in zip(self.planned, self.targets.phases, strict=True)
         )
 
-    def constants(self) -> dict[str, np.ndarray]:
+    def constants(self) -> dict[str, jax.Array]:
         """The teacher's weights, where a step runs it."""
-        return {} if self.targets.all_kept else dict(self.teacher.weights)
+        if self.targets.all_kept:
+            return {}
+        weights = {name: jnp.asarray(value) for name, value in self.teacher.weights.items()}
+        return as_multiplied(weights, self.settings.dtype)
 
     def phase(self, one: Planned) -> Phase:
         """One phase for the trainer."""
@@ -235,15 +244,18 @@ class FullDistillation:
 
     def loss(self, one: Planned) -> Loss:
         """The terms of a phase, each with its factor and one value per position."""
-        scan = not self.settings.unroll
+        scan, dtype = not self.settings.unroll, self.settings.dtype
         kept = self.targets.phases[self.planned.index(one)].quantities
 
         def theirs(constants: Any, batch: Batch) -> View:
             if kept is not None:
                 return kept_view(self.teacher.config, kept, batch)
-            return teacher_view(self.teacher, constants, batch, depth=one.teacher_depth, scan=scan)
+            return teacher_view(
+                self.teacher, constants, batch, depth=one.teacher_depth, scan=scan, dtype=dtype
+            )
 
         def loss(params: Params, constants: Any, batch: Batch) -> dict[str, Part]:
+            params = as_multiplied(params, dtype)
             seen = Compared(
                 student_view(
                     self.config,
@@ -253,6 +265,7 @@ class FullDistillation:
                     begin=one.begin,
                     depth=one.depth,
                     scan=scan,
+                    dtype=dtype,
                 ),
                 theirs(constants, batch),
                 one.layers,

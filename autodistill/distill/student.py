@@ -83,14 +83,18 @@ class StudentProgram:
             self._head, params["head"] = nnx.split(build_head(self.config, weights))
         return params
 
-    def hidden(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Last hidden states, (B, L, H); the blocks run as one compiled loop."""
-        return self._module(params)(ids, mask, scan=True)
+    def hidden(
+        self, params: Params, ids: jax.Array, mask: jax.Array, dtype: str = "float32"
+    ) -> jax.Array:
+        """Last hidden states, (B, L, H), of this dtype; the blocks run as one compiled loop."""
+        encoder = self._module(params)
+        states = encoder.embeddings(ids, None).astype(dtype)
+        return encoder.run_layers(states, mask, scan=True)
 
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Scores over the vocabulary of given hidden states."""
         (table,) = jax.tree.leaves(params["table"])
-        return nnx.merge(self._head, params["head"])(hidden, table)
+        return nnx.merge(self._head, params["head"])(hidden, table.astype(hidden.dtype))
 
     def finished(self, params: Params) -> Student:
         """Arrays by name, off the device."""

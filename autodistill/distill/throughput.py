@@ -1,7 +1,7 @@
 """How fast a run is, and how fast it could be.
 
 Operations are counted from the shapes, two per multiply-add. What a machine can do
-is measured: the rate of its own product of two large matrices in float32.
+is measured: the rate of its own product of two large matrices.
 """
 
 import time
@@ -61,12 +61,12 @@ def step_flops(
     return batch * flops
 
 
-def matrix_product_flops_per_s() -> float:
-    """The best rate of products of two square matrices on the first device."""
-    product = jax.jit(lambda a, b: a @ b)
+def matrix_product_flops_per_s(dtype: str = "float32") -> float:
+    """The best rate of products of two square matrices of this dtype on the first device."""
+    product = jax.jit(lambda a, b: jnp.matmul(a, b, preferred_element_type=jnp.float32))
     size = 512
     while True:
-        matrix = jnp.full((size, size), 0.5, jnp.float32)
+        matrix = jnp.full((size, size), 0.5, dtype)
         product(matrix, matrix).block_until_ready()
         best = float("inf")
         for _ in range(5):

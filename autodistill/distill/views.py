@@ -65,13 +65,21 @@ class View:
 
 
 def teacher_view(
-    teacher: Teacher, weights: ArraysByName, batch: Batch, *, depth: int, scan: bool
+    teacher: Teacher,
+    weights: ArraysByName,
+    batch: Batch,
+    *,
+    depth: int,
+    scan: bool,
+    dtype: str = "float32",
 ) -> View:
-    """The teacher's, from its first ``depth`` layers; what follows only where these are all."""
+    """The teacher's, from its first ``depth`` layers; what follows only where these are all.
+
+    The other arguments are as for ``student_view``.
+    """
     encoder = build_encoder(teacher.config, weights)
-    trace = encoder.trace_layers(
-        encoder.embeddings(batch["ids"], None), batch["mask"], 0, depth, scan=scan
-    )
+    hidden = encoder.embeddings(batch["ids"], None).astype(dtype)
+    trace = encoder.trace_layers(hidden, batch["mask"], 0, depth, scan=scan)
     logits = tokens = passages = None
     if depth == teacher.config.num_hidden_layers:
         if teacher.kind is TeacherKind.MASKED_LM:
@@ -99,6 +107,7 @@ def student_view(
     begin: int,
     depth: int,
     scan: bool,
+    dtype: str = "float32",
 ) -> View:
     """The student's, from its first ``depth`` layers.
 
@@ -111,9 +120,10 @@ def student_view(
             they are not in the view.
         depth: Layers that are run.
         scan: Run them as one compiled loop.
+        dtype: Of states; the weights are of one that fits, see ``precision.as_multiplied``.
     """
     encoder = build_encoder(config, params)
-    hidden = encoder.embeddings(batch["ids"], None)
+    hidden = encoder.embeddings(batch["ids"], None).astype(dtype)
     if begin:
         lower = encoder.run_layers(hidden, batch["mask"], 0, begin, scan=scan)
         hidden = jax.lax.stop_gradient(lower)
@@ -125,7 +135,8 @@ def student_view(
             logits = masked_logits(config, params, last, batch)
         else:
             tokens = applied(params, "token_output", last)
-            passages = applied(params, "output", pool(last, batch["mask"], pooling.mode))
+            pooled = pool(last.astype(jnp.float32), batch["mask"], pooling.mode)
+            passages = applied(params, "output", pooled)
     return View(
         config,
         dict(enumerate(trace.hidden_states, begin)),
@@ -134,7 +145,7 @@ def student_view(
         tokens,
         passages,
         run_layers=lambda given, first, last: encoder.run_layers(
-            given, batch["mask"], first, last, scan=scan
+            given.astype(dtype), batch["mask"], first, last, scan=scan
         ),
     )
 
@@ -144,7 +155,7 @@ def masked_logits(
 ) -> jax.Array:  # (B, K, V)
     """Scores over the vocabulary at the masked places."""
     where = jnp.take_along_axis(hidden, batch["positions"][..., None], axis=1)
-    return build_head(config, weights)(where, weights[TABLE])
+    return build_head(config, weights)(where, weights[TABLE].astype(hidden.dtype))
 
 
 def shares(
@@ -155,6 +166,7 @@ def shares(
     Where pooling is not linear there is no such share; then the first are the
     hidden states.
     """
+    hidden = hidden.astype(jnp.float32)
     passage = pooling.project(pool(hidden, mask, pooling.mode))
     tokens = pooling.project(hidden) if pooling.is_linear else hidden
     if pooling.normalize:

@@ -20,6 +20,7 @@ from autodistill.errors import TeacherError
 from autodistill.models.config import EncoderConfig
 from autodistill.models.encoder import Encoder
 from autodistill.models.heads import MaskedLMHead
+from autodistill.models.product import unfolded_transpose
 
 Weights = Mapping[str, np.ndarray]
 Arrays = Weights | Mapping[str, jax.Array]
@@ -53,16 +54,14 @@ def build(
     weights: Arrays,
     *,
     prefix: str = "",
-    dtype: Any = jnp.float32,
 ) -> ModuleT:
-    """A module whose parameters are ``weights``; no random number is drawn.
+    """A module whose parameters are ``weights``, each in its dtype; no random number is drawn.
 
     Args:
         make: The module's constructor, of ``rngs`` alone.
         weights: Arrays by checkpoint name, traced ones too; names the module lacks are
             ignored.
         prefix: What the module's names begin with in the checkpoint.
-        dtype: Of the parameters.
 
     Raises:
         TeacherError: A parameter is missing or has another shape.
@@ -80,8 +79,8 @@ def build(
                 f"the weight {name!r} must have shape {expected} by config.json; "
                 f"the checkpoint holds {value.shape}"
             )
-        value = value.T if _is_transposed(path) else value
-        leaves.append((path, leaf.replace(jnp.asarray(value, dtype))))
+        value = unfolded_transpose(value) if _is_transposed(path) else value
+        leaves.append((path, leaf.replace(jnp.asarray(value))))
     return nnx.merge(definition, nnx.from_flat_state(leaves))
 
 
@@ -94,9 +93,9 @@ def weights_of(module: nnx.Module) -> dict[str, np.ndarray]:
     return weights
 
 
-def build_encoder(config: EncoderConfig, weights: Arrays, *, dtype: Any = jnp.float32) -> Encoder:
+def build_encoder(config: EncoderConfig, weights: Arrays) -> Encoder:
     """The encoder of a checkpoint."""
-    return build(lambda rngs: Encoder(config, rngs), weights, dtype=dtype)
+    return build(lambda rngs: Encoder(config, rngs), weights)
 
 
 def build_head(config: EncoderConfig, weights: Arrays) -> MaskedLMHead:

@@ -6,7 +6,7 @@ from flax import nnx
 
 from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.models.layers import ACTIVATION_FUNCTIONS, Linear, normalization
-from autodistill.models.product import product
+from autodistill.models.product import product, unfolded_transpose
 
 
 class Transform(nnx.Module):
@@ -43,7 +43,7 @@ class MaskedLMHead(nnx.Module):
     ) -> jax.Array:  # (*batch, vocab)
         x = self.transform(hidden)
         width = word_embeddings.shape[1]
-        logits = product(x[..., :width], word_embeddings.T)
+        logits = product(x[..., :width], unfolded_transpose(word_embeddings))
         if self.split and x.shape[-1] > width:
             logits = logits + product(x[..., width:], self.dense.kernel[...].T)
         return logits + self.bias[...]

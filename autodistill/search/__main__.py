@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from inspect import getdoc
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
@@ -70,6 +71,9 @@ class Arguments:
     """Of the weights when latency is measured: float32 or bfloat16."""
     steps: int = 320
     """Training steps of each student, 1,024 tokens each."""
+    training_dtype: Literal["float32", "bfloat16"] | None = None
+    """Of states and of what a training step multiplies; weights and losses are float32. Default:
+    bfloat16 where the device multiplies it natively, else float32."""
     samples: int = 24
     """Random architectures measured before the search begins."""
     seed: int = 0
@@ -111,6 +115,7 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
     space = load_space(arguments.space)
     # the rest loads here, after what can be refused without it
     from autodistill.distill.flash import FlashSettings
+    from autodistill.distill.precision import best_dtype
     from autodistill.profiler import Workload
     from autodistill.profiler.choose import target_beside_training
     from autodistill.search.limits import Limits
@@ -146,7 +151,11 @@ def search(arguments: Arguments, console: Console, *, began: float) -> None:
             workload=workload,
             limits=limits,
             text=text,
-            flash=FlashSettings(steps=arguments.steps, seed=arguments.seed),
+            flash=FlashSettings(
+                steps=arguments.steps,
+                seed=arguments.seed,
+                dtype=arguments.training_dtype or best_dtype(),
+            ),
             run_dir=Path("runs"),
             cache_dir=arguments.cache_dir,
             samples=arguments.samples,

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, field
 from inspect import getdoc
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import tyro
@@ -79,6 +79,9 @@ class AdaptArguments:
     """Steps to one record of the loss."""
     unroll: bool = False
     """Compile every layer on its own: faster steps, a slower start."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Of states and of what a step multiplies; weights and losses are float32. Default: bfloat16
+    where the device multiplies it natively, else float32."""
     cache_dir: Path = field(
         default_factory=lambda: (
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodistill"
@@ -166,6 +169,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     from autodistill.distill.adapt import identity as identity_of
     from autodistill.distill.checkpoints import check_folder
     from autodistill.distill.judge import make_held_out
+    from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.trainer import TrainSettings, check_split
     from autodistill.export import check_replaceable, save_student
@@ -178,6 +182,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         unroll=arguments.unroll,
+        dtype=arguments.dtype or best_dtype(),
         train=TrainSettings(
             batch_size=arguments.batch_size,
             accumulate=arguments.accumulate,
