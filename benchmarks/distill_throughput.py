@@ -26,6 +26,8 @@ says bfloat16:
 - ``ours``: the step of ``python -m autodistill.distill``, the teacher run in it, layers
   unrolled as by ``--unroll``, or in one loop with ``--scan``;
 - ``ours-cached``: the same with the teacher's outputs from the cache on disk;
+- ``ours-bfloat16`` and ``ours-cached-bfloat16``: with ``--dtype bfloat16``, where the
+  device multiplies it;
 - ``torch``: PyTorch as usual, the teacher run in the step (``distill_torch.py``);
 - ``torch-targets``: PyTorch with its targets computed beforehand, which its users
   rarely do, so that nothing is hidden;
@@ -129,9 +131,13 @@ class Ours:
         self.compiled: dict[str, Any] = {}
 
     def arms(self) -> list[str]:
-        return ["ours", "ours-cached"]
+        from autodistill.distill.precision import best_dtype
 
-    def distillation(self, *, cached: bool) -> Any:
+        arms = ["ours", "ours-cached"]
+        half = best_dtype() == "bfloat16"
+        return arms + ([f"{arm}-bfloat16" for arm in arms] if half else [])
+
+    def distillation(self, *, cached: bool, dtype: str = "float32") -> Any:
         """The run that ``python -m autodistill.distill`` would do."""
         from autodistill.distill.full import FullDistillation, FullSettings, make_batches
         from autodistill.distill.recipe import Recipe, Stage, Start, plan
@@ -143,7 +149,7 @@ class Ours:
         terms = EMBEDDING if self.case.recipe == "embedding" else HALF_LABELS
         recipe = Recipe(self.case.recipe, "", "", Start.RANDOM, (Stage("all", terms),))
         train = TrainSettings(batch_size=BATCH)
-        settings = FullSettings(1000, unroll=self.case.unroll, train=train)
+        settings = FullSettings(1000, unroll=self.case.unroll, dtype=dtype, train=train)
         planned = plan(recipe, self.teacher, config, steps=settings.steps)
         batches = make_batches(self.teacher, self.passages, settings)
         cache = CacheSettings(self.folder, copies=1) if cached else None
@@ -170,7 +176,7 @@ class Ours:
         from autodistill.distill.start import random_weights
         from autodistill.distill.train_step import Rest, State, loss_names, make_step
 
-        run = self.distillation(cached=arm == "ours-cached")
+        run = self.distillation(cached="cached" in arm, dtype=_dtype(arm))
         (phase,) = run.planned
         config, rng = STUDENTS[self.case.student], np.random.default_rng(1)
         weights = random_weights(config, rng, head=self.case.recipe == "masked-lm")
@@ -221,15 +227,15 @@ class Ours:
             STUDENTS[self.case.student],
             batch=BATCH,
             length=LENGTH,
-            teacher_runs=arm == "ours",
+            teacher_runs="cached" not in arm,
         )
         parts = parts_of_step(self.compiled[arm], steps)
         return {"flops": flops, "compile_s": round(self.compile_s, 1), "parts": parts}
 
-    def peak(self) -> float:
+    def peak(self, dtype: str) -> float:
         from autodistill.distill.throughput import matrix_product_flops_per_s
 
-        return matrix_product_flops_per_s()
+        return matrix_product_flops_per_s(dtype)
 
 
 class _Unit:
@@ -304,8 +310,8 @@ class Torch:
     def extra(self, arm: str, steps: Steps) -> dict[str, Any]:
         return {}
 
-    def peak(self) -> float:
-        a = self.torch.full((2048, 2048), 0.5)
+    def peak(self, dtype: str) -> float:
+        a = self.torch.full((2048, 2048), 0.5, dtype=getattr(self.torch, dtype))
         best = float("inf")
         for _ in range(6):
             began = time.perf_counter()
@@ -333,8 +339,8 @@ def serve(kind: type, case: Case, folder: Path, pipe: Connection) -> None:
                 pipe.send(None)
             case ("extra", arm):
                 pipe.send(side.extra(arm, steppers[arm]))
-            case ("peak",):
-                pipe.send(side.peak())
+            case ("peak", dtype):
+                pipe.send(side.peak(dtype))
             case ("run", arm, count):
                 own, began = time.process_time(), time.perf_counter()
                 loss = steppers[arm](count)
@@ -356,6 +362,10 @@ def _write_batches(batches: list[dict[str, np.ndarray]], folder: Path) -> None:
                 value = value.astype(np.int64) if plain == "top_classes" else value
             arrays[f"{i}/{names.get(plain, plain)}"] = value
     np.savez(folder / "batches.npz", **arrays)
+
+
+def _dtype(arm: str) -> str:
+    return "bfloat16" if "bfloat16" in arm else "float32"
 
 
 class Side:
@@ -412,10 +422,15 @@ def measure(case: Case, *, rounds: int, seconds: float) -> dict[str, Any]:
         }
         times: dict[str, list[float]] = {arm: [] for arm in sides}
         others: list[float] = []  # the most in each round
-        peaks: dict[str, list[float]] = {"ours": [], "torch": []}
+        peaks: dict[str, list[float]] = {
+            f"{name} {dtype}": []
+            for name in ("ours", "torch")
+            for dtype in sorted({_dtype(arm) for arm in sides})
+        }
         for number in range(rounds):
-            peaks["ours"].append(ours.ask("peak"))
-            peaks["torch"].append(torch.ask("peak"))
+            for name in peaks:
+                side, dtype = name.split()
+                peaks[name].append({"ours": ours, "torch": torch}[side].ask("peak", dtype))
             shares = []
             for arm in list(sides)[:: 1 if number % 2 == 0 else -1]:
                 step_s, share = timed(sides[arm], arm, counts[arm])
@@ -445,7 +460,12 @@ def summary(
 
     def share_of_peak(arm: str) -> float:
         flops = extra[arm]["flops"]
-        return middle(lambda i: flops / times[arm][i] / peaks["ours"][i])
+        return middle(lambda i: flops / times[arm][i] / peaks[f"ours {_dtype(arm)}"][i])
+
+    def against_the_faster(mine: str) -> float:
+        """With PyTorch in the precision that is faster for it, taken round by round."""
+        both = ("torch", "torch-bfloat16")
+        return middle(lambda i: min(times[arm][i] for arm in both) / times[mine][i])
 
     theirs = [arm for arm in times if arm.startswith("torch")]
     arms = {}
@@ -460,6 +480,14 @@ def summary(
     return {
         "without_cache": ratio("ours", "torch"),
         "with_cache": ratio("ours-cached", "torch"),
+        **{
+            f"{name}_bfloat16": against_the_faster(arm)
+            for name, arm in (
+                ("without_cache", "ours-bfloat16"),
+                ("with_cache", "ours-cached-bfloat16"),
+            )
+            if arm in times
+        },
         "ratios": {
             f"{mine} to {arm}": ratio(mine, arm)
             for mine in times
@@ -514,13 +542,16 @@ def main() -> None:
             found["unroll"] = case.unroll
             result["cases"][case.name] = found
             arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-            print(
-                f"{case.name}: {found['without_cache']:.2f} times PyTorch's tokens per second, "
-                f"{found['with_cache']:.2f} with the cache; shares of the peak "
-                f"{found['arms']['ours']['share_of_peak']:.2f} and "
-                f"{found['arms']['ours-cached']['share_of_peak']:.2f}",
-                flush=True,
-            )
+            for arm, name in (("", ""), ("-bfloat16", "_bfloat16")):
+                if f"ours{arm}" not in found["arms"]:
+                    continue
+                both = [found["arms"][f"ours{cached}{arm}"] for cached in ("", "-cached")]
+                print(
+                    f"{case.name}{arm}: {found[f'without_cache{name}']:.2f} times PyTorch's tokens "
+                    f"per second, {found[f'with_cache{name}']:.2f} with the cache; shares of the "
+                    f"peak {both[0]['share_of_peak']:.2f} and {both[1]['share_of_peak']:.2f}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

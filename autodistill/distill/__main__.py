@@ -67,6 +67,9 @@ class Arguments:
     """How weights begin: at random; as the teacher's word meanings in closed form; or as copies of
     the teacher's layers, for a student that differs in depth alone. Default: as the recipe has
     it."""
+    start_from: Path | None = None
+    """Folder of an already distilled student of near shape, as OUT/student of another run: weights
+    begin with its, as far as both shapes have them."""
     steps: int = 10_000
     """Training steps over all stages of the recipe."""
     out: Path | None = None
@@ -163,7 +166,11 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.distill.recipes import get_recipe
 
     recipe = get_recipe(arguments.recipe)
-    if arguments.start is not None:
+    if arguments.start_from is not None:
+        if arguments.start is not None:
+            raise ArgumentError("--start and --start-from exclude each other; give one of them")
+        recipe = replace(recipe, start=Start.STUDENT)
+    elif arguments.start is not None:
         recipe = replace(recipe, start=Start(arguments.start))
     # the rest loads here, after what can be refused without it
     import jax
@@ -177,6 +184,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         early_identity,
         make_batches,
     )
+    from autodistill.distill.inherit import check_donor, load_donor
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.own_pieces import own_pieces
     from autodistill.distill.precision import best_dtype
@@ -216,6 +224,9 @@ def distil(arguments: Arguments, console: Console) -> None:
             f"got {arguments.sequence_length}"
         )
     config = student_config(arguments.architecture, teacher)
+    donor = load_donor(arguments.start_from, teacher) if arguments.start_from else None
+    if donor is not None:
+        check_donor(config, donor.config)
     planned = plan(recipe, teacher, config, steps=arguments.steps)
     text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
     identity = {
@@ -225,7 +236,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         "held_out_passages": arguments.held_out_passages,
     }
     check_split(settings.train, len(jax.devices()))
-    known = {**early_identity(recipe, teacher, config, settings), "text": identity}
+    known = {**early_identity(recipe, teacher, config, settings, donor), "text": identity}
     check_folder(arguments.out, known)
 
     def say(text: str) -> None:
@@ -289,6 +300,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         material=material,
         settings=settings,
         targets=targets,
+        donor=donor,
     )
     with TrainingProgress(console, arguments.steps) as progress:
         result = run.run(

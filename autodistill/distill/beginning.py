@@ -11,6 +11,7 @@ import numpy as np
 
 from autodistill.corpus import PassageSource
 from autodistill.distill import layer_map as maps
+from autodistill.distill.inherit import Donor, inherited
 from autodistill.distill.output_layer import (
     ROWS_FOR_TOKEN_FIT,
     Layer,
@@ -91,7 +92,7 @@ def make_material(
             progress=progress,
         )
     words = None
-    if recipe.start is Start.WORDS:
+    if recipe.start in (Start.WORDS, Start.STUDENT):
         nothing = TeacherOutputs(np.zeros((0, 0, 0), np.float16), None)  # that start reads none
         words = word_start(
             teacher.word_embeddings, passages, outputs or nothing, pad=teacher.special.pad
@@ -107,11 +108,17 @@ def beginning(
     material: Material,
     *,
     seed: int,
+    donor: Donor | None = None,
 ) -> dict[str, np.ndarray]:
-    """All parameters by name: encoder, head or output layers, projections."""
+    """All parameters by name: encoder, head or output layers, projections.
+
+    Raises:
+        RecipeError: The donor, whom a student takes after that begins with another, is
+            not of a near shape.
+    """
     rng = np.random.default_rng([seed, 0])
     head = teacher.kind is TeacherKind.MASKED_LM
-    weights = _encoder_weights(recipe, teacher, config, material, rng, head=head)
+    weights = _encoder_weights(recipe, teacher, config, material, rng, donor, head=head)
     layers: dict[str, Layer] = {}
     if not head:
         layers = _output_layers(recipe, teacher, config, material, weights)
@@ -135,6 +142,7 @@ def _encoder_weights(
     config: EncoderConfig,
     material: Material,
     rng: np.random.Generator,
+    donor: Donor | None,
     *,
     head: bool,
 ) -> dict[str, np.ndarray]:
@@ -147,17 +155,13 @@ def _encoder_weights(
         case Start.TEACHER_LAYERS:
             copied = random_weights(config, rng, head=head)  # the names that there are
             layers = maps.uniform(config.num_hidden_layers, teacher.config.num_hidden_layers)
-            return {name: teacher.weights[_source(name, layers)].copy() for name in copied}
-
-
-def _source(name: str, layers: maps.LayerMap) -> str:
-    """The teacher's name of a weight; ``encoder.layer.0`` is the first layer."""
-    parts = name.split(".")
-    if parts[:2] != ["encoder", "layer"]:
-        return name
-    layer = layers[int(parts[2])]
-    assert layer is not None, "no deeper than the teacher: checked by the recipe"
-    return ".".join([*parts[:2], str(layer - 1), *parts[3:]])
+            sources = {name: maps.source_name(name, layers) for name in copied}
+            return {
+                name: teacher.weights[source].copy() for name, source in sources.items() if source
+            }
+        case Start.STUDENT:
+            assert material.words is not None and donor is not None, "given with this start"
+            return inherited(started_weights(config, material.words, rng, head=head), config, donor)
 
 
 def _output_layers(

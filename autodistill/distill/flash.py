@@ -37,6 +37,7 @@ import optax
 from autodistill.corpus import shuffled_rows
 from autodistill.distill.anytime import make_anytime_optimiser
 from autodistill.distill.flash_run import FlashRun, Progress
+from autodistill.distill.inherit import Donor, check_donor, inherited
 from autodistill.distill.judge import HeldOut, Judged, judge
 from autodistill.distill.objectives import (
     label_cross_entropy,
@@ -134,16 +135,30 @@ class FlashDistiller:
         # up to the size of the others, a step does not overthrow the fitted start.
         self._output_scale = outputs.states.shape[-1] ** 0.5
 
-    def distil(self, config: EncoderConfig, *, progress: Progress | None = None) -> Distilled:
+    def distil(
+        self,
+        config: EncoderConfig,
+        *,
+        donor: Donor | None = None,
+        progress: Progress | None = None,
+    ) -> Distilled:
         """Train one student and judge it.
 
+        Args:
+            config: Its shape.
+            donor: A distilled student to begin with; the words alone, if not given.
+            progress: Told of the steps.
+
         Raises:
+            RecipeError: The donor differs in more than sizes.
             TrainingError: The loss or a weight became infinite or NaN.
         """
+        if donor is not None:
+            check_donor(config, donor.config)
         began = time.perf_counter()
         program, head = self._program(config), self._head
         untrained = self.judge(program, self._untrained(program, config, head=head))
-        params = self._started(program, config, head=head)
+        params = self._started(program, config, donor, head=head)
         start = self.judge(program, params)
         compiling = time.perf_counter()
         run = self._run(program, params)
@@ -169,10 +184,12 @@ class FlashDistiller:
             tokens_per_s=trained * self.passages.input_ids.shape[1] / max(seconds, 1e-9),
         )
 
-    def begin(self, config: EncoderConfig) -> tuple[StudentProgram, FlashRun]:
+    def begin(
+        self, config: EncoderConfig, *, donor: Donor | None = None
+    ) -> tuple[StudentProgram, FlashRun]:
         """A student at its start, to be trained as far as is wanted, and then further."""
         program = self._program(config)
-        return program, self._run(program, self._started(program, config, head=self._head))
+        return program, self._run(program, self._started(program, config, donor, head=self._head))
 
     @property
     def _head(self) -> bool:
@@ -202,21 +219,34 @@ class FlashDistiller:
             }
         }
 
-    def _started(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
+    def _started(
+        self, program: StudentProgram, config: EncoderConfig, donor: Donor | None, *, head: bool
+    ) -> Params:
         rng = np.random.default_rng([self.settings.seed, 1])
         weights = started_weights(config, self.start, rng, head=head)
+        if donor is not None:
+            weights = inherited(weights, config, donor)
         params = program.parameters(weights, head=head)
-        params["token_output"] = self._fitted_token_output(program, params)
+        params["token_output"] = self._fitted_token_output(
+            program, params, words_only=donor is None
+        )
         if self.outputs.passages is None:  # not served: what regresses the states will do
             params["output"] = params["token_output"]
         else:
             targets = np.asarray(self.outputs.passages)
-            params["output"] = fit_output(program, params, self.passages, targets, words_only=True)
+            params["output"] = fit_output(
+                program, params, self.passages, targets, words_only=donor is None
+            )
         return params
 
-    def _fitted_token_output(self, program: StudentProgram, params: Params) -> dict[str, jax.Array]:
+    def _fitted_token_output(
+        self, program: StudentProgram, params: Params, *, words_only: bool
+    ) -> dict[str, jax.Array]:
         regressed = self._regressed(self.passages.input_ids, self.passages.attention_mask)
-        return fit_token_output(program, params, self.passages, self.outputs.states, regressed)
+        states = self.outputs.states
+        return fit_token_output(
+            program, params, self.passages, states, regressed, words_only=words_only
+        )
 
     def prepared(
         self, program: StudentProgram, params: Params

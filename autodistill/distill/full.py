@@ -21,6 +21,7 @@ from autodistill.distill.batches import Batches, Source
 from autodistill.distill.beginning import Material, beginning, is_served
 from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.full_result import FullResult
+from autodistill.distill.inherit import Donor
 from autodistill.distill.judge import HeldOut, judge
 from autodistill.distill.kept import Progress
 from autodistill.distill.output_layer import fit_output
@@ -85,6 +86,7 @@ class FullDistillation:
         material: For closed forms.
         settings: The rest.
         targets: Where the teacher's outputs come from; every step, if not given.
+        donor: Whom the student takes after, where the recipe begins with another.
 
     Raises:
         RecipeError: The recipe does not apply to these two.
@@ -101,10 +103,11 @@ class FullDistillation:
         material: Material,
         settings: FullSettings,
         targets: Targets | None = None,
+        donor: Donor | None = None,
     ) -> None:
         self.recipe, self.teacher, self.config = recipe, teacher, config
         self.source, self.held_out, self.material = source, held_out, material
-        self.settings = settings
+        self.settings, self.donor = settings, donor
         self.planned = plan(recipe, teacher, config, steps=settings.steps)
         self.targets = targets or make_targets(
             teacher, self.planned, make_batches(teacher, source, settings), None
@@ -119,7 +122,7 @@ class FullDistillation:
 
     def identity(self) -> dict[str, Any]:
         """What may not change while a run folder is continued."""
-        early = early_identity(self.recipe, self.teacher, self.config, self.settings)
+        early = early_identity(self.recipe, self.teacher, self.config, self.settings, self.donor)
         return {**early, "teacher_outputs": self.targets.record()}
 
     def run(
@@ -174,6 +177,7 @@ class FullDistillation:
             self.config,
             self.material,
             seed=settings.seed,
+            donor=self.donor,
         )
         start = judge(self._program, self._program_params(initial), self.held_out)
         trainer = Trainer(
@@ -296,13 +300,17 @@ class FullDistillation:
 
 
 def early_identity(
-    recipe: Recipe, teacher: Teacher, config: EncoderConfig, settings: FullSettings
+    recipe: Recipe,
+    teacher: Teacher,
+    config: EncoderConfig,
+    settings: FullSettings,
+    donor: Donor | None = None,
 ) -> dict[str, Any]:
     """What of a run's identity is known before its text is read."""
     return {
         "version": __version__,
         "recipe": recipe.name,
-        "start_from": recipe.start.value,
+        "start_from": recipe.start.value if donor is None else f"student {donor.fingerprint}",
         "teacher": teacher.fingerprint,
         "student": {"model_type": config.model_type, **asdict(config)},
         "settings": lasting(settings),

@@ -31,6 +31,20 @@ def uniform(student: int, teacher: int) -> LayerMap:
     return tuple(places.get(i) for i in range(1, student + 1))
 
 
+def source_name(name: str, layers: LayerMap) -> str | None:
+    """The checkpoint name of the weight that this one takes after; None if of no layer.
+
+    Example:
+        >>> source_name("encoder.layer.0.output.dense.bias", (3, None))
+        'encoder.layer.2.output.dense.bias'
+    """
+    parts = name.split(".")
+    if parts[:2] != ["encoder", "layer"]:
+        return name
+    layer = layers[int(parts[2])]
+    return None if layer is None else ".".join([*parts[:2], str(layer - 1), *parts[3:]])
+
+
 def last(student: int, teacher: int) -> LayerMap:
     """The last layer alone; any depths.
 

@@ -25,6 +25,7 @@ class Start(StrEnum):
     RANDOM = "random"
     WORDS = "words"  # the teacher's word meanings in closed form, blocks at the identity
     TEACHER_LAYERS = "teacher-layers"  # copies, at even distances
+    STUDENT = "student"  # what an already distilled one has learnt
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,31 @@ def test_command_leaves_a_student_that_loads_and_its_figures(finished: Path) -> 
     assert lines[-1] == record["losses"] and {"token_states", "passage_embedding"} < set(lines[0])
 
 
+def test_command_begins_with_another_student(folder: Path, finished: Path) -> None:
+    """With its quality; and the run is another than one that begins with words."""
+    out, before = folder / "second", json.loads((finished / "result.json").read_text())
+    given = options(folder, out, start_from=finished / "student")
+    assert main(given) == 0
+    record = json.loads((out / "result.json").read_text())
+    assert record["start_from"].startswith("student ")
+    assert record["start"]["quality"] == pytest.approx(before["quality"], abs=0.05)
+    assert main(options(folder, out)) == 2
+
+
+def test_command_refuses_two_starts_and_a_student_of_other_words(
+    folder: Path, finished: Path, tmp_path: Path, capsys
+) -> None:
+    given = options(folder, tmp_path / "run", start_from=finished / "student", start="words")
+    assert main(given) == 2
+    assert "--start and --start-from exclude each other" in capsys.readouterr().err
+    fewer = tmp_path / "vocab.txt"
+    fewer.write_text("\n".join(VOCABULARY[:-3]) + "\n")
+    given = options(folder, tmp_path / "run", start_from=finished / "student", vocabulary=fewer)
+    assert main(given) == 2
+    assert "one of the same 13 words, each of the same number" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def damage(cache: Path) -> None:
     """Overwrite parts of all that was kept of the teacher."""
     kept = list(cache.glob("*/rows"))
