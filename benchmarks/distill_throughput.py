@@ -42,17 +42,22 @@ ratio within a round. The peak is each library's own product of two large matric
 the same rounds. ``parts`` says where the time of our step goes, from a trace: the
 share of each kind of operation in the time of all.
 
-What it found on two cores of an AMD EPYC (Zen 4) with 195 to 204 GFLOP/s of float32
+What it found on two cores of an AMD EPYC (Zen 4) with about 200 GFLOP/s of float32
 products: neither target is met, of twice PyTorch's tokens per second without the cache
-and four times with it. Ours does 1.0 and 2.0 times PyTorch's for ``mini``, 1.0 and 1.3
-for ``6x384`` under both recipes, 0.7 and 0.8 for ``24x512`` with its layers as one loop.
-Where PyTorch has its targets too, ours-cached does 1.1, 0.9 and 0.7 times as many.
-The cause is that both libraries run close to the same limit: for ``6x384`` our step
-reaches 0.65 to 0.69 of the peak (0.60 was wanted), PyTorch's about as much, so twice
-its speed would take more than the whole peak in float32. The rest goes into softmax and
-other reductions, elementwise work and the slower products of attention; for ``24x512``,
-at 0.45, a fifth goes into copies in and out of the loop. Nothing was measured on a GPU,
-and our bfloat16 step was not measured.
+and four times with it. In float32 ours does 0.9 to 1.0 and 1.8 to 2.4 times PyTorch's for
+the small students, 1.0 and 1.3 for ``6x384`` under both recipes, 1.1 and 1.3 for
+``24x512`` with its layers as one loop. In bfloat16, against the faster of PyTorch's two
+precisions, 1.1 to 1.4 and 2.0 to 2.5 for the small students, 1.4 and 1.6 to 1.8 for
+``6x384``: 1.3 to 2.0 times our own float32. Where PyTorch has its targets too,
+ours-cached is about level with it in float32 and 1.1 to 1.7 times as fast in bfloat16.
+The cause is that both libraries run close to the same limit: for ``6x384`` our float32
+step reaches 0.66 to 0.73 of the peak (0.60 was wanted), PyTorch's about as much, so twice
+its speed would take more than the whole peak. In bfloat16 products take half of the step
+and run at their peak; the rest is softmax and other reductions, elementwise work, copies,
+and the products of attention, which XLA widens to float32. For ``24x512``, at 0.45 in
+float32, a fifth goes into copies in and out of the loop, and bfloat16 gains a tenth: 0.8
+times PyTorch's, whose own bfloat16 gains more there. Nothing was measured on a GPU, nor
+``24x512`` under the masked-lm recipe.
 """
 
 import argparse

@@ -101,8 +101,8 @@ def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> 
         for name in dict.fromkeys(one["recipe"] for one in records if "seed" in one)
     }
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    names = header['teacher']['name'], header['student']['name'], f"{header['steps']} steps"
-    tables[', '.join(names)] = {
+    names = header["teacher"]["name"], header["student"]["name"], f"{header['steps']} steps"
+    tables[", ".join(names)] = {
         **header,
         "at": now,
         "quality": means,
