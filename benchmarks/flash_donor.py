@@ -9,6 +9,10 @@ the baseline of the space with the student's own normalisation and activation, d
 for 100 steps from words; there are four. Quality is with the output layer refitted, as
 in ``data/distilled/mobilebert-mini.csv``, whose runs from words the report compares with:
 Kendall tau with the quality of 500 steps from words, and how much quality a donor adds.
+
+What it found, on the 12 students that are in ``flash_donor.json`` (half of them, of all
+sizes): a donor adds .003 to the quality, less than its standard error, and students are
+ranked worse, at 50 steps with a tau of .79 for .91. So a search does not use one.
 """
 
 import argparse

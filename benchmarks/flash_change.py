@@ -1,0 +1,121 @@
+"""What a change of the flash distillation did to a search: two revisions, one command.
+
+    python benchmarks/flash_change.py --before ca98124     # 20 minutes on two cores
+
+Runs ``python -m autodistill.search`` with the same settings under an earlier revision of
+this repository and under the last commit, each in a worktree of git, one after the other,
+and compares what they found and how long a student took. Latency is estimated
+(``cpu-roofline``), so that both see the same; the students that each tries differ from
+the second on, as each search follows what it has seen. The baseline is one student under
+both. Front: share of the rectangle between the reference (fidelity 0.4, the baseline's
+latency) and the best (fidelity 0.7, no latency) that the students dominate, on a
+logarithmic scale of latency from a twentieth of the baseline's.
+
+Writes ``flash_change.json``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autodistill.search.acquisition import hypervolume
+
+ROOT = Path(__file__).parents[1]
+LINE = re.compile(
+    r"^\s+(?P<number>\d+)\s+(?P<role>baseline|student)\s+(?P<latency>[\d.]+) ms\s+quality "
+    r"(?P<quality>[-\d.]+) ± (?P<error>[\d.]+)\s+\(start (?P<start>[-\d.]+), (?P<seconds>\d+) s\)"
+)
+LEAST, MOST = 0.4, 0.7  # fidelity: the corners of the front's rectangle
+FASTEST = 1 / 20  # of the baseline's latency
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--before", required=True, help="a revision of this repository")
+    parser.add_argument("--budget", type=int, default=8, help="students")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    return parser.parse_args()
+
+
+def search(tree: Path, seed: int, budget: int) -> list[dict[str, float]]:
+    """The students of one search under the code in ``tree``, the baseline first.
+
+    Raises:
+        RuntimeError: It failed, with the end of what it printed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "autodistill.search", "--budget", str(budget)]
+        command += ["--seed", str(seed), "--target", "cpu-roofline", "--run-dir", f"{folder}/run"]
+        command += ["--cache-dir", f"{folder}/cache"]
+        environment = {**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "100"}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(f"the search in {tree} failed:\n{done.stdout[-1000:]}{done.stderr}")
+    found = [match.groupdict() for line in done.stdout.splitlines() if (match := LINE.match(line))]
+    names = ("latency", "quality", "error", "start", "seconds")
+    return [{name: float(one[name]) for name in names} for one in found]
+
+
+def summed_up(students: list[dict[str, float]]) -> dict[str, Any]:
+    """What a reader compares."""
+    baseline, *others = students
+    latency = np.array([one["latency"] / baseline["latency"] for one in students])
+    quality = np.array([one["quality"] for one in students])
+    points = np.stack([(MOST - quality) / (MOST - LEAST), 1 - np.log(latency) / np.log(FASTEST)], 1)
+    gains = [one["quality"] - one["start"] for one in students]
+    return {
+        "baseline_quality": baseline["quality"],
+        "baseline_start": baseline["start"],
+        "best_quality": max(quality),
+        "front": round(hypervolume(points, np.ones(2)), 4),
+        "median_gain_over_start": round(float(np.median(gains)), 4),
+        "baseline_seconds": baseline["seconds"],
+        "median_seconds": float(np.median([one["seconds"] for one in others])),
+        "students": students,
+    }
+
+
+def main() -> None:
+    """Both revisions under all seeds."""
+    options = arguments()
+    results: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {name: Path(folder) / name for name in ("before", "after")}
+        git = ["git", "-C", str(ROOT), "worktree"]
+        for name, revision in (("before", options.before), ("after", "HEAD")):
+            subprocess.run([*git, "add", "--detach", str(trees[name]), revision], check=True)
+        try:
+            for seed in options.seeds:
+                for name, tree in trees.items():
+                    found = summed_up(search(tree, seed, options.budget))
+                    print(name, seed, {k: v for k, v in found.items() if k != "students"})
+                    results.append({"revision": name, "seed": seed, **found})
+        finally:
+            for tree in trees.values():
+                subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+    record = {
+        "before": options.before,
+        "budget": options.budget,
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "results": results,
+    }
+    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
