@@ -11,7 +11,12 @@ both. Front: share of the rectangle between the reference (fidelity 0.4, the bas
 latency) and the best (fidelity 0.7, no latency) that the students dominate, on a
 logarithmic scale of latency from a twentieth of the baseline's.
 
-Writes ``flash_change.json``.
+Writes ``flash_change.json``. What it found with a budget of 6 and one seed, on two cores
+of an AMD EPYC: the baseline, the one student that both have, went from a fidelity of .556
+to .562 in 104 s for 116, other students took 32 s for 36 (median), the best one .618 for
+.556, and the front .28 of the rectangle for .20. The baseline's gain is one and a half
+standard errors; best and front owe to the search as well, which has changed since, too.
+How short runs rank is in ``flash_fidelity.json``.
 """
 
 import argparse
