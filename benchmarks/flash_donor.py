@@ -35,16 +35,16 @@ from flash_fidelity import (
     qualities,
     students,
 )
-from scipy.stats import kendalltau
+from flash_fidelity_report import resampled_tau
 
 from autodistill.distill.flash import FlashDistiller
 from autodistill.distill.inherit import Donor
+from autodistill.locks import locked_file
 from autodistill.models.config import MobileBertConfig
 from autodistill.space import SearchSpace
 
 DONOR_STEPS, STOPS, FULL = 100, (25, 50), 500
 ROWS = 2048  # that the output layer is refitted on
-DRAWS = 1000  # of students, for intervals
 
 
 def kind(config: MobileBertConfig) -> str:
@@ -62,8 +62,7 @@ def donor_of(store: Store, distiller: FlashDistiller, config: MobileBertConfig) 
     )
     name = f"donor-{kind(config)}"
     path = store.folder / f"{name}.weights.npz"
-    with (store.folder / f"{name}.wait").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked_file(store.folder / f"{name}.wait", fcntl.LOCK_EX):
         if not path.exists():
             program, training = distiller.begin(shape)
             training.advance(DONOR_STEPS)
@@ -99,14 +98,6 @@ def run(store: Store, cache: Path) -> None:
             jax.clear_caches()
 
 
-def tau(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
-    """Kendall's, with the middle 90% over samples of the students with replacement."""
-    rng = np.random.default_rng(0)
-    rows = [rng.integers(len(a), size=len(a)) for _ in range(DRAWS)]
-    drawn = np.quantile([kendalltau(a[i], b[i])[0] for i in rows], [0.05, 0.95])
-    return {"tau": round(float(kendalltau(a, b)[0]), 4), "interval": drawn.round(3).tolist()}
-
-
 def report(store: Store) -> None:
     """Write the JSON and print it."""
     lines = store.read()
@@ -118,11 +109,11 @@ def report(store: Store) -> None:
     for stop in STOPS:
         words, donors = (of[f"quality_{stop}"].to_numpy() for of in (table, found))
         scores[str(stop)] = {
-            "from words": tau(words, full),
-            "from a donor": tau(donors, full),
+            "from words": resampled_tau([(words, full)]),
+            "from a donor": resampled_tau([(donors, full)]),
             "gain of quality, median": round(float(np.median(donors - words)), 4),
         }
-    scores["0"] = {"from a donor": tau(found["quality_0"].to_numpy(), full)}
+    scores["0"] = {"from a donor": resampled_tau([(found["quality_0"].to_numpy(), full)])}
     record = {
         "students": len(found),
         "donor_steps": DONOR_STEPS,

@@ -137,20 +137,27 @@ def correlation(
         students: Who is compared; n of them.
     """
     pairs = [(score(runs, students, a), truth(runs, students, b)) for a, b in seeds]
+    return {
+        **resampled_tau(pairs),
+        "spearman": round(float(np.mean([spearmanr(x, y).statistic for x, y in pairs])), 4),
+        "students": len(students),
+        "pairs_of_seeds": len(pairs),
+    }
+
+
+def resampled_tau(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Mean tau of pairs of values of n students, and its 95% interval over samples of these."""
 
     def tau(rows: np.ndarray) -> float:
         return float(np.mean([kendalltau(x[rows], y[rows]).statistic for x, y in pairs]))
 
-    everyone = np.arange(len(students))
+    everyone = np.arange(len(pairs[0][0]))
     rng = np.random.default_rng(0)
     drawn = [tau(rng.choice(everyone, len(everyone))) for _ in range(RESAMPLES)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return {
         "tau": round(tau(everyone), 4),
         "interval": [round(float(low), 4), round(float(high), 4)],
-        "spearman": round(float(np.mean([spearmanr(x, y).statistic for x, y in pairs])), 4),
-        "students": len(students),
-        "pairs_of_seeds": len(pairs),
     }
 
 

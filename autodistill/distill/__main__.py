@@ -184,7 +184,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         early_identity,
         make_batches,
     )
-    from autodistill.distill.inherit import check_donor, load_donor
+    from autodistill.distill.inherit import load_donor
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.own_pieces import own_pieces
     from autodistill.distill.precision import best_dtype
@@ -224,9 +224,7 @@ def distil(arguments: Arguments, console: Console) -> None:
             f"got {arguments.sequence_length}"
         )
     config = student_config(arguments.architecture, teacher)
-    donor = load_donor(arguments.start_from, teacher) if arguments.start_from else None
-    if donor is not None:
-        check_donor(config, donor.config)
+    donor = load_donor(arguments.start_from, teacher, config) if arguments.start_from else None
     planned = plan(recipe, teacher, config, steps=arguments.steps)
     text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
     identity = {

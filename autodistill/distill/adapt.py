@@ -205,8 +205,8 @@ def _loss(
     def loss(params: Params, _: Any, batch: Batch) -> dict[str, Part]:
         params = as_multiplied(params, settings.dtype)
         encoder = build_encoder(config, params)
-        hidden = encoder.embeddings(batch["ids"], None).astype(settings.dtype)
-        hidden = encoder.run_layers(hidden, batch["mask"], scan=not settings.unroll)
+        scan, dtype = not settings.unroll, settings.dtype
+        hidden = encoder(batch["ids"], batch["mask"], scan=scan, dtype=dtype)
         logits = masked_logits(config, params, hidden, batch)
         return {"masked_lm": Part(1.0, "places", label_cross_entropy(logits, batch["labels"]))}
 

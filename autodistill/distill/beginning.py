@@ -155,10 +155,11 @@ def _encoder_weights(
         case Start.TEACHER_LAYERS:
             copied = random_weights(config, rng, head=head)  # the names that there are
             layers = maps.uniform(config.num_hidden_layers, teacher.config.num_hidden_layers)
-            sources = {name: maps.source_name(name, layers) for name in copied}
-            return {
-                name: teacher.weights[source].copy() for name, source in sources.items() if source
-            }
+            for name in copied:
+                source = maps.source_name(name, layers)
+                assert source is not None, "no deeper than the teacher: checked by the recipe"
+                copied[name] = teacher.weights[source].copy()
+            return copied
         case Start.STUDENT:
             assert material.words is not None and donor is not None, "given with this start"
             return inherited(started_weights(config, material.words, rng, head=head), config, donor)

@@ -228,26 +228,21 @@ class FlashDistiller:
         if donor is not None:
             weights = inherited(weights, config, donor)
         params = program.parameters(weights, head=head)
-        params["token_output"] = self._fitted_token_output(
-            program, params, words_only=donor is None
+        words_only, some = donor is None, self.passages
+        params["token_output"] = fit_token_output(
+            program,
+            params,
+            some,
+            self.outputs.states,
+            self._regressed(some.input_ids, some.attention_mask),
+            words_only=words_only,
         )
         if self.outputs.passages is None:  # not served: what regresses the states will do
             params["output"] = params["token_output"]
         else:
             targets = np.asarray(self.outputs.passages)
-            params["output"] = fit_output(
-                program, params, self.passages, targets, words_only=donor is None
-            )
+            params["output"] = fit_output(program, params, some, targets, words_only=words_only)
         return params
-
-    def _fitted_token_output(
-        self, program: StudentProgram, params: Params, *, words_only: bool
-    ) -> dict[str, jax.Array]:
-        regressed = self._regressed(self.passages.input_ids, self.passages.attention_mask)
-        states = self.outputs.states
-        return fit_token_output(
-            program, params, self.passages, states, regressed, words_only=words_only
-        )
 
     def prepared(
         self, program: StudentProgram, params: Params
@@ -368,7 +363,7 @@ class FlashDistiller:
             errors = state_error(states, batch["states"]) / token_scale
             parts["token"] = weighted_mean(errors, self._regressed(batch["ids"], batch["mask"]))
         if pooling is not None:
-            pooled = pool(hidden.astype(jnp.float32), batch["mask"], pooling.mode)
+            pooled = pool(hidden, batch["mask"], pooling.mode)
             vectors = _apply(params["output"], pooled) / self._output_scale
             parts["passage"] = state_error(vectors, batch["passages"]).mean() / passage_scale
         else:

@@ -35,12 +35,12 @@ class Donor:
     fingerprint: str = ""
 
 
-def load_donor(folder: Path, teacher: Teacher) -> Donor:
-    """A student of this teacher from its checkpoint.
+def load_donor(folder: Path, teacher: Teacher, config: EncoderConfig) -> Donor:
+    """A student of this teacher from its checkpoint, for one of this shape to begin with.
 
     Raises:
         TeacherError: The folder holds no checkpoint.
-        RecipeError: Its words are not the teacher's.
+        RecipeError: Its words are not the teacher's, or its shape is not near.
     """
     student = load_teacher(folder)
     ours, theirs = (one.tokenizer.get_vocab(with_added_tokens=True) for one in (teacher, student))
@@ -50,6 +50,7 @@ def load_donor(folder: Path, teacher: Teacher) -> Donor:
             f"{folder} has {len(theirs):,}: take one that was distilled from this teacher, with "
             "the same --vocabulary"
         )
+    check_donor(config, student.config)
     return Donor(student.config, student.weights, student.fingerprint)
 
 

@@ -87,9 +87,7 @@ class StudentProgram:
         self, params: Params, ids: jax.Array, mask: jax.Array, dtype: str = "float32"
     ) -> jax.Array:
         """Last hidden states, (B, L, H), of this dtype; the blocks run as one compiled loop."""
-        encoder = self._module(params)
-        states = encoder.embeddings(ids, None).astype(dtype)
-        return encoder.run_layers(states, mask, scan=True)
+        return self._module(params)(ids, mask, scan=True, dtype=dtype)
 
     def logits(self, params: Params, hidden: jax.Array) -> jax.Array:
         """Scores over the vocabulary of given hidden states."""

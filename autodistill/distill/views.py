@@ -135,8 +135,7 @@ def student_view(
             logits = masked_logits(config, params, last, batch)
         else:
             tokens = applied(params, "token_output", last)
-            pooled = pool(last.astype(jnp.float32), batch["mask"], pooling.mode)
-            passages = applied(params, "output", pooled)
+            passages = applied(params, "output", pool(last, batch["mask"], pooling.mode))
     return View(
         config,
         dict(enumerate(trace.hidden_states, begin)),

@@ -4,6 +4,7 @@ Axes: B = batch, L = sequence, C = hidden width.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ class Encoder(nnx.Module):
         token_type_ids: jax.Array | None = None,  # (B, L)
         *,
         scan: bool = False,
+        dtype: Any = None,
     ) -> jax.Array:  # (B, L, C)
         """Last hidden states.
 
@@ -75,8 +77,11 @@ class Encoder(nnx.Module):
             token_type_ids: Segment of each token; all 0, if absent.
             scan: Run the blocks as one compiled loop. Compiles in the time of
                 one block; runs somewhat slower than the unrolled stack.
+            dtype: Of the states from the embeddings on; the embeddings' own, if absent.
         """
         hidden = self.embeddings(input_ids, token_type_ids)
+        if dtype is not None:
+            hidden = hidden.astype(dtype)
         return self.run_layers(hidden, attention_mask, scan=scan)
 
     def trace(

@@ -75,7 +75,8 @@ def pool(
     attention_mask: jax.Array,  # (B, L)
     mode: str,
 ) -> jax.Array:  # (B, C)
-    """Mean or maximum over the tokens, or the first token; padding is left out."""
+    """Mean or maximum over the tokens, or the first token, in float32; padding is left out."""
+    states = states.astype(jnp.float32)
     if mode == "cls":
         return states[:, 0]
     mask = attention_mask[..., None].astype(states.dtype)

@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import distill_command
 import numpy as np
 import pytest
+from distill_command import ARCHITECTURE, WORDS
 
 from autodistill.distill.__main__ import main
 from autodistill.distill.checkpoints import Checkpoints
@@ -17,13 +19,6 @@ from autodistill.distill.teacher_outputs import teacher_outputs
 from autodistill.teacher import load_teacher
 
 ROOT = Path(__file__).parents[2]
-ARCHITECTURE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
-WORDS = ["the", "sea", "is", "cold", "warm", "day", "night", "rain", "on", "hills", "."]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
 
 
@@ -56,22 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path, out: Path, **changes: object) -> list[str]:
-    values: dict[str, object] = {
-        "teacher": folder / "teacher",
-        "architecture": folder / "student.json",
-        "recipe": "embedding",
-        "corpus": folder / "text",
-        "cache-dir": folder / "cache",
-        "steps": 12,
-        "batch-size": 8,
-        "sequence-length": 16,
-        "fitted-passages": 64,
-        "log-every": 2,
-        "checkpoint-every": 4,
-        "out": out,
-        **{name.replace("_", "-"): value for name, value in changes.items()},
-    }
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    own = {"teacher": folder / "teacher", "steps": 12, "log_every": 2, "checkpoint_every": 4}
+    return distill_command.options(folder, out, **{**own, **changes})
 
 
 @pytest.fixture(scope="module")

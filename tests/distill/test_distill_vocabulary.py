@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from string import ascii_lowercase
 
+import distill_command
 import numpy as np
 import pytest
+from distill_command import ARCHITECTURE, WORDS
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from autodistill.corpus import Document
@@ -21,16 +23,9 @@ torch = pytest.importorskip("torch", reason="transformers runs on torch")
 transformers = pytest.importorskip("transformers", reason="it writes teachers and loads students")
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-WORDS = ["the", "sea", "is", "cold", "warm", "day", "night", "rain", "on", "hills", "."]
 LETTERS = [*ascii_lowercase, *(f"##{letter}" for letter in ascii_lowercase)]
 VOCABULARY = [*SPECIAL, *WORDS, *LETTERS]
 KEPT = ["the", *reversed(SPECIAL), "sea", "is", "cold", *LETTERS, "."]
-SHAPE = {
-    "num_hidden_layers": 2,
-    "hidden_size": 16,
-    "num_attention_heads": 2,
-    "intermediate_size": 32,
-}
 SENTENCES = ["The sea is cold.", "warm rain on hills", "DAY and night"]
 
 
@@ -57,29 +52,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "text").mkdir()
     for i in range(40):
         (root / "text" / f"{i}.txt").write_text(" ".join(rng.choice(WORDS, 60)))
-    (root / "student.json").write_text(json.dumps([SHAPE]))
-    half = {**SHAPE, "num_hidden_layers": 1, "hidden_size": 24}
+    (root / "student.json").write_text(json.dumps([ARCHITECTURE]))
+    half = {**ARCHITECTURE, "num_hidden_layers": 1, "hidden_size": 24}
     (root / "half.json").write_text(json.dumps([half]))
     return root
 
 
 def options(folder: Path, out: Path, **changes: object) -> list[str]:
-    values: dict[str, object] = {
-        "teacher": folder / "plain",
-        "vocabulary": folder / "vocab.txt",
-        "architecture": folder / "student.json",
-        "recipe": "embedding",
-        "corpus": folder / "text",
-        "cache-dir": folder / "cache",
-        "steps": 4,
-        "batch-size": 8,
-        "sequence-length": 16,
-        "fitted-passages": 64,
-        "held-out-passages": 32,
-        "out": out,
-        **changes,
-    }
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    own = {"teacher": folder / "plain", "vocabulary": folder / "vocab.txt"}
+    own |= {"steps": 4, "held_out_passages": 32}
+    return distill_command.options(folder, out, **{**own, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +197,10 @@ def test_a_tokenizer_of_the_students_own_is_saved_as_it_is(
     expected = [made.encode(text).ids for text in SENTENCES]
     assert (KEPT.index("[UNK]") in expected[-1]) == (not lower)  # "DAY"
     config = BertConfig(
-        **SHAPE, vocab_size=len(KEPT), max_position_embeddings=32, pad_token_id=teacher.special.pad
+        **ARCHITECTURE,
+        vocab_size=len(KEPT),
+        max_position_embeddings=32,
+        pad_token_id=teacher.special.pad,
     )
     kernel = np.zeros((16, 24), np.float32)
     weights = random_weights(config, np.random.default_rng(0), head=False)

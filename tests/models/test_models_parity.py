@@ -99,7 +99,15 @@ def batch(model: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def assert_close(ours: Any, theirs: Any) -> None:
-    np.testing.assert_allclose(np.asarray(ours), theirs.numpy(), rtol=1e-4, atol=1e-4)
+    """Equal to 1e-4, or to 1e-5 of the largest value where states without a norm grow.
+
+    A float32 sum loses about 1e-7 of its largest addend; which it adds first is up to the
+    processor, and a stack of blocks multiplies that.
+    """
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    np.testing.assert_allclose(
+        ours, theirs, rtol=1e-4, atol=max(1e-4, 1e-5 * float(np.abs(theirs).max()))
+    )
 
 
 def saved(model: Any, folder: Path, **options: Any) -> Path:
@@ -136,7 +144,7 @@ def test_states_attentions_and_logits_equal_transformers(model: Any, tmp_path: P
     assert float(theirs.hidden_states[-1].std()) > 0.1, "values that could not differ"
     scanned = encoder.trace(*arrays, scan=True)
     for one, other in zip(jax.tree.leaves(vars(scanned)), jax.tree.leaves(vars(ours)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        assert_close(one, other)
     assert_close(encoder(*arrays), theirs.hidden_states[-1])
     assert_close(encoder(*arrays, scan=True), theirs.hidden_states[-1])
     middle = encoder.run_layers(ours.hidden_states[0], arrays[1], 0, 1)
