@@ -68,7 +68,7 @@ class Arguments:
     """Of the weights: float32 or bfloat16. Default: bfloat16 for targets called tpu, else
     float32."""
     vocab_size: int = 30522
-    """Rows of the word embedding."""
+    """Rows of the word embedding; a column of the table where it is not BERT's 30,522."""
     seed: int = 0
     """Fixes which architectures are drawn, and the order of measuring."""
     out: Path | None = None

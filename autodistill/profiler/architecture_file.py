@@ -1,7 +1,8 @@
 """Architectures from a file: CSV, JSON or JSONL.
 
 ``.csv``   a header of fields, then one architecture per line. A latency table is
-           such a file: its other columns are ignored.
+           such a file: its other columns are ignored, and so is ``vocab_size``, as
+           all encoders of a build have one vocabulary, that of its command.
 ``.json``  a list of objects, field to value.
 ``.jsonl`` one such object per line.
 
@@ -18,7 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from autodistill.errors import SpaceError
-from autodistill.profiler.table_fields import config_of_row, family_fields, row_of_config
+from autodistill.profiler.table_fields import (
+    BERT_VOCABULARY,
+    VOCAB_SIZE,
+    config_of_row,
+    family_fields,
+    row_of_config,
+)
 from autodistill.space import Architecture
 from predictors.rows import PROVENANCE, parse_value
 
@@ -47,11 +54,11 @@ def read_architectures(path: str | Path) -> list[tuple[str, Architecture]]:
 def _completed(values: Mapping[str, Any]) -> tuple[str, Architecture]:
     if empty := [field for field, value in values.items() if value == ""]:
         raise SpaceError(f"{', '.join(empty)}: empty; leave the column out for the default")
-    row = Architecture(values)
+    row = Architecture({field: value for field, value in values.items() if field != VOCAB_SIZE})
     if "model_type" not in row:
         own = set(family_fields("mobilebert")) - set(family_fields("bert"))
         row = Architecture(row, model_type="mobilebert" if own & set(row) else "bert")
-    config = config_of_row(row, vocab_size=30522)
+    config = config_of_row(row, BERT_VOCABULARY)
     told = row_of_config(config, family_fields(config.model_type)).to_dict()
     del told["model_type"]
     return config.model_type, Architecture(told)

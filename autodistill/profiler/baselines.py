@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autodistill.models.config import BertConfig, EncoderConfig, MobileBertConfig
-from autodistill.profiler.table_fields import family_fields, row_of_config
+from autodistill.profiler.table_fields import BERT_VOCABULARY, family_fields, row_of_config
 from autodistill.space import Architecture
 
 
@@ -45,13 +45,13 @@ class Baseline:
         """The same encoder over another vocabulary."""
         return replace(self.config, vocab_size=vocab_size)
 
-    def row(self, fields: Sequence[str]) -> Architecture:
-        """As a row of a table with these fields.
+    def row(self, fields: Sequence[str], vocab_size: int = BERT_VOCABULARY) -> Architecture:
+        """As a row of a table with these fields, over this vocabulary.
 
         Raises:
             SpaceError: The table cannot say it.
         """
-        return row_of_config(self.config, fields)
+        return row_of_config(self.with_vocabulary(vocab_size), fields)
 
 
 BASELINES: dict[str, Baseline] = {

@@ -69,7 +69,9 @@ class Job:
         if there is not None and stat.S_ISDIR(there.st_mode):
             raise ArgumentError(f"--out {self.out} is a folder; give the name of a CSV file")
         with lock_table(self.out):
-            yield self._builder(canary=BASELINES[CANARY].row(self.plan.fields))
+            yield self._builder(
+                canary=BASELINES[CANARY].row(self.plan.fields, self.plan.vocab_size)
+            )
 
     def measure(self, builder: TableBuilder, progress: Progress) -> None:
         """Measure all rows that the table lacks."""

@@ -85,17 +85,20 @@ def make_plan(
     _check(space, samples=samples, workloads=workloads, vocab_size=vocab_size, seed=seed)
     if space.family is None:
         raise ArgumentError("the space must name its family, bert or mobilebert")
-    fields = table_fields(space)
+    fields = table_fields(space, vocab_size)
     names: dict[Architecture, str] = {}
     if baselines:
         for one in baselines_for(space.family)[0]:
-            row = one.row(fields)  # several may be of one shape
+            row = one.row(fields, vocab_size)  # several may be of one shape
             names[row] = f"{names[row]}, {one.name}" if row in names else one.name
     found = [
         *names,
-        *(to_row_architecture(architecture, family, fields) for family, architecture in given),
         *(
-            to_row_architecture(architecture, space.family, fields)
+            to_row_architecture(architecture, family, fields, vocab_size)
+            for family, architecture in given
+        ),
+        *(
+            to_row_architecture(architecture, space.family, fields, vocab_size)
             for architecture in stratified_sample(space, samples, seed)
         ),
     ]

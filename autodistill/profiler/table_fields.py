@@ -6,6 +6,8 @@ and for MobileBERT ``use_bottleneck_attention``. So a BERT encoder fits in a tab
 MobileBERTs: it is one whose bottleneck and word embedding are as wide as its hidden
 states, with one feed-forward network and layer norm. The reverse is not so.
 
+A table of encoders over another vocabulary than BERT's has a column for its size.
+
 What a row does not say is as in Hugging Face's defaults, but for one thing:
 with ``use_bottleneck_attention`` there is no shared bottleneck for query and key
 (``key_query_shared_bottleneck``), as its output would go nowhere.
@@ -19,11 +21,17 @@ from autodistill.models.config import FAMILIES, BertConfig, EncoderConfig
 from autodistill.space import Architecture, SearchSpace, Value
 from autodistill.space.families import OPTIONAL_FIELDS, REQUIRED_FIELDS
 
+BERT_VOCABULARY = 30522  # where a table says nothing else
+VOCAB_SIZE = "vocab_size"
 _OWN_FIELDS = {"bert": ("model_type",), "mobilebert": ("model_type", "use_bottleneck_attention")}
 
 
-def table_fields(space: SearchSpace) -> tuple[str, ...]:
+def table_fields(space: SearchSpace, vocab_size: int = BERT_VOCABULARY) -> tuple[str, ...]:
     """The architecture fields of a space's table, in alphabetical order.
+
+    Args:
+        space: Of encoders.
+        vocab_size: Of all of them.
 
     Raises:
         SpaceError: The space is not one of encoders.
@@ -37,7 +45,8 @@ def table_fields(space: SearchSpace) -> tuple[str, ...]:
             f"a latency table needs a space of encoders ({', '.join(FAMILIES)}); the space "
             f"{space.name!r} has no family"
         )
-    return family_fields(space.family)
+    fields = family_fields(space.family)
+    return fields if vocab_size == BERT_VOCABULARY else tuple(sorted((*fields, VOCAB_SIZE)))
 
 
 def family_fields(family: str) -> tuple[str, ...]:
@@ -47,7 +56,10 @@ def family_fields(family: str) -> tuple[str, ...]:
 
 
 def to_row_architecture(
-    architecture: Mapping[str, Value], family: str, fields: Sequence[str]
+    architecture: Mapping[str, Value],
+    family: str,
+    fields: Sequence[str],
+    vocab_size: int = BERT_VOCABULARY,
 ) -> Architecture:
     """An architecture as a row of a table.
 
@@ -55,6 +67,7 @@ def to_row_architecture(
         architecture: Fields of ``family``; those that it lacks take their defaults.
         family: Its own family, which need not be the table's.
         fields: Of the table, as ``table_fields`` gives them.
+        vocab_size: Its own, which only some tables say.
 
     Raises:
         SpaceError: Fields that the family does not have or that are missing,
@@ -67,17 +80,19 @@ def to_row_architecture(
         >>> row["model_type"], row["intra_bottleneck_size"], row["num_feedforward_networks"]
         ('bert', 128, 1)
     """
-    return row_of_config(_config(architecture, family, vocab_size=30522), fields)
+    return row_of_config(_config(architecture, family, vocab_size), fields)
 
 
 def row_of_config(config: EncoderConfig, fields: Sequence[str]) -> Architecture:
-    """The row of a table that says this encoder; vocabulary and positions are left out.
+    """The row of a table that says this encoder; the number of positions is left out.
+
+    The size of the vocabulary is in it if it is one of the fields.
 
     Raises:
         SpaceError: No row says it: the table lacks fields for it, or it is built
             in a way that no column tells.
     """
-    values: dict[str, Value] = {"model_type": config.model_type}
+    values: dict[str, Value] = {"model_type": config.model_type, VOCAB_SIZE: config.vocab_size}
     if isinstance(config, BertConfig):
         width = config.hidden_size
         values |= {
@@ -111,7 +126,8 @@ def config_of_row(
 ) -> EncoderConfig:
     """The encoder that a row says: the inverse of ``row_of_config``.
 
-    Optional fields may be absent and take their defaults.
+    Optional fields may be absent and take their defaults. ``vocab_size`` is that of rows
+    which do not say it themselves.
 
     Raises:
         SpaceError: ``model_type`` or other fields are missing or unknown, values
@@ -121,7 +137,8 @@ def config_of_row(
     if "model_type" not in row:
         raise SpaceError(f"a row needs model_type, one of {', '.join(FAMILIES)}; got {dict(row)}")
     family = str(row["model_type"])
-    values = {field: value for field, value in row.items() if field != "model_type"}
+    values = {f: value for f, value in row.items() if f not in ("model_type", VOCAB_SIZE)}
+    vocab_size = int(row.get(VOCAB_SIZE, vocab_size))
     extra: dict[str, Value] = {}
     if family == "bert":
         foreign = set(family_fields("mobilebert")) - set(family_fields("bert"))
@@ -139,7 +156,7 @@ def config_of_row(
 
 
 _NOT_TOLD = (
-    "vocab_size",
+    VOCAB_SIZE,
     "max_position_embeddings",
     "type_vocab_size",
     "layer_norm_eps",

@@ -200,6 +200,20 @@ def test_main_leaves_another_file_alone(content, message, command, fake, out):
     assert files(out.parent) == {"table.csv": content}
 
 
+def test_main_tables_of_other_vocabularies_are_told_apart(command, fake, out):
+    assert command(samples=2, vocab_size=100)[0] == 0
+    before = files(out.parent)
+    code, _, err = command(samples=2)
+    assert code == 2 and "has the fields" in err and "'vocab_size'" in err, err
+    assert files(out.parent) == before
+    assert command(samples=2, vocab_size=200)[0] == 0  # which the column tells apart
+    assert [row.architecture["vocab_size"] for row in read_table(out).rows] == [100, 100, 200, 200]
+    assert {config.vocab_size for config in fake.asked} == {100, 200}
+    others = out.with_name("others.csv")
+    assert command(samples=0, architectures=out, out=others)[0] == 0
+    assert len(read_table(others).rows) == 2 and "vocab_size" not in read_table(others).fields
+
+
 def test_main_leaves_a_table_of_other_fields_or_schema_alone(command, fake, out):
     filled(out, ["depth"])
     before = files(out.parent)

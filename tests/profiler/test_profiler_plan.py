@@ -85,6 +85,16 @@ def test_plan_configs_have_the_vocabulary_asked_for():
     assert found.config(found.architectures[0]).vocab_size == 100
 
 
+def test_plan_rows_say_a_vocabulary_that_is_not_berts():
+    usual, other = plan(baselines=True), plan(baselines=True, vocab_size=100)
+    assert set(other.fields) - set(usual.fields) == {"vocab_size"}
+    assert [dict(a) for a in other.architectures] == [
+        {**a, "vocab_size": 100} for a in usual.architectures
+    ]
+    assert {found.config(a).vocab_size for found in (usual,) for a in found.names} == {30522}
+    assert list(other.names.values()) == list(usual.names.values())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
