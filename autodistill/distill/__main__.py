@@ -177,7 +177,7 @@ def distil(arguments: Arguments, console: Console) -> None:
 
     from autodistill.corpus import passage_sources
     from autodistill.distill.beginning import make_material
-    from autodistill.distill.checkpoints import begun, check_folder
+    from autodistill.distill.checkpoints import begun, begun_dtype, check_folder
     from autodistill.distill.full import (
         FullDistillation,
         FullSettings,
@@ -205,7 +205,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         unroll=arguments.unroll,
-        dtype=arguments.dtype or best_dtype(),
+        dtype=arguments.dtype or begun_dtype(arguments.out) or best_dtype(),
         train=TrainSettings(
             batch_size=arguments.batch_size,
             accumulate=arguments.accumulate,

@@ -16,6 +16,7 @@ from typing import IO, Any
 import jax
 import orbax.checkpoint as ocp
 
+from autodistill.distill.precision import DTYPES
 from autodistill.errors import TrainingError
 from autodistill.locks import HeldError, own_file, sign
 
@@ -222,6 +223,13 @@ def begun(folder: Path) -> tuple[dict[str, Any], int] | None:
     """Identity of the run in a folder, and the step of its last checkpoint; None before one."""
     found, steps = _identity(folder), _steps(folder)
     return (found, max(steps)) if found is not None and steps else None
+
+
+def begun_dtype(folder: Path) -> str | None:
+    """The dtype in which the run of a folder trains, to go on in it; None where there is none."""
+    settings = (_identity(folder) or {}).get("settings")
+    dtype = settings.get("dtype") if isinstance(settings, dict) else None
+    return dtype if dtype in DTYPES else None
 
 
 def _locked(folder: Path) -> IO[bytes]:

@@ -5,7 +5,7 @@ steps in the same order. It starts from the teacher's contextual word means
 (``start.py``) and learns to add context. The rate is constant and the weights are
 averaged (``anytime.py``), so a short run is the beginning of a long one: it can be
 judged on the way and go on (``begin``). To begin with a distilled student of near shape
-(``inherit.py``) adds .003 of fidelity and ranks students worse: ``benchmarks/flash_donor.py``.
+(``inherit.py``) adds .003 of fidelity, and does not rank better: ``benchmarks/flash_donor.py``.
 
 Loss, for an embedding teacher: at every position the error of the token's share
 of the passage embedding, through a learned projection that is then thrown away,

@@ -13,11 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from autodistill.distill import layer_map as maps
-from autodistill.errors import RecipeError
+from autodistill.errors import ArgumentError, RecipeError, TeacherError
+from autodistill.models.checkpoint import HEAD_PREFIX
 from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, load_teacher
 
-LIKE = ("model_type", "normalization_type", "hidden_act", "vocab_size", "trigram_input")
+LIKE = (
+    "model_type",
+    "normalization_type",
+    "hidden_act",
+    "vocab_size",
+    "trigram_input",
+    "use_bottleneck",
+    "use_bottleneck_attention",
+    "key_query_shared_bottleneck",
+)
+WIDER_THAN_TABLE = HEAD_PREFIX + "dense.weight"  # rows are hidden units beyond the table's width
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,16 @@ def load_donor(folder: Path, teacher: Teacher, config: EncoderConfig) -> Donor:
     """A student of this teacher from its checkpoint, for one of this shape to begin with.
 
     Raises:
-        TeacherError: The folder holds no checkpoint.
+        ArgumentError: The folder holds no checkpoint.
         RecipeError: Its words are not the teacher's, or its shape is not near.
     """
-    student = load_teacher(folder)
+    try:
+        student = load_teacher(folder)
+    except TeacherError as error:
+        raise ArgumentError(
+            f"--start-from {folder} holds no student: give the folder student/ of a finished run "
+            f"({error})"
+        ) from error
     ours, theirs = (one.tokenizer.get_vocab(with_added_tokens=True) for one in (teacher, student))
     if ours != theirs:
         raise RecipeError(
@@ -93,6 +110,8 @@ def inherited(
         result[name] = value.copy()
         if source is None or source not in donor.weights:  # a new layer, or network of one
             continue
+        if name == WIDER_THAN_TABLE and config.embedding_width != donor.config.embedding_width:
+            continue  # rows of the two are other units
         theirs = donor.weights[source]
         ours = result[name].reshape(_factors(name, config, value.shape))
         theirs = theirs.reshape(_factors(name, donor.config, theirs.shape))

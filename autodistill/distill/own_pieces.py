@@ -31,14 +31,16 @@ class OwnPieces:
     """A teacher cut to its students' words, beside the whole teacher.
 
     Attributes:
+        kind: The teacher's.
         texts: What the rest is measured on.
         fidelity: Of its embeddings to the whole teacher's; None for a masked-LM
             teacher, and for a single text.
-        pieces: It reads, to one that the whole teacher reads.
+        pieces: That whole texts are to it, for one that they are to the whole teacher.
         unknown: The share of its pieces that are the unknown word.
         whole_unknown: The same share of the whole teacher.
     """
 
+    kind: TeacherKind
     texts: int
     fidelity: Estimate | None
     pieces: float
@@ -52,18 +54,18 @@ class OwnPieces:
             f"as the teacher's; {self.unknown:.1%} of them are unknown, "
             f"{self.whole_unknown:.1%} of its"
         ]
-        if self.fidelity is not None:
+        if self.kind is TeacherKind.MASKED_LM:
+            lines.append("students are judged by their own words, masked in their own pieces")
+        elif self.fidelity is not None:
             lines.append(
                 f"the teacher that reads them has fidelity {self.fidelity.value:.3f} ± "
                 f"{self.fidelity.standard_error:.3f} to itself; students are judged against it"
             )
-        else:
-            lines.append("students are judged by their own words, masked in their own pieces")
         return lines
 
     def to_record(self) -> dict[str, Any]:
         """Plain data for the files of a run."""
-        return asdict(self)
+        return {**asdict(self), "kind": self.kind.value}
 
 
 def own_pieces(
@@ -74,7 +76,7 @@ def own_pieces(
     Args:
         teacher: Cut to its students' words.
         documents: No more than the first few thousand are read.
-        sequence_length: Pieces at which a text is cut, as passages are.
+        sequence_length: Pieces at which a text is cut to be embedded, as passages are.
 
     Raises:
         CorpusError: The documents cannot be read.
@@ -83,15 +85,16 @@ def own_pieces(
     characters = CHARACTERS_PER_TOKEN * sequence_length
     beginnings = [one.text.strip()[:characters] for one in islice(documents, DOCUMENTS)]
     texts = beginnings[:: -(-len(beginnings) // TEXTS)] if beginnings else []
-    read, whole = (_read(one, texts, sequence_length) for one in (teacher, teacher.whole))
     near = None
     if teacher.kind is TeacherKind.EMBEDDING and len(texts) > 1:
+        read, whole = (_read(one, texts, sequence_length) for one in (teacher, teacher.whole))
         near = fidelity(
             embed_passages(teacher.whole, whole), embed_passages(teacher, read), read.documents
         )
-    count, unknown = _count(teacher, read)
-    whole_count, whole_unknown = _count(teacher.whole, whole)
+    count, unknown = _count(teacher, texts)
+    whole_count, whole_unknown = _count(teacher.whole, texts)
     return OwnPieces(
+        kind=teacher.kind,
         texts=len(texts),
         fidelity=near,
         pieces=count / max(whole_count, 1),
@@ -100,9 +103,16 @@ def own_pieces(
     )
 
 
-def _read(teacher: Teacher, texts: list[str], length: int) -> PassageSet:
+def _encoder(teacher: Teacher) -> Tokenizer:
     encoder = Tokenizer.from_str(teacher.tokenizer.to_str())
     encoder.encode_special_tokens = True  # "[MASK]" in a text is plain text
+    encoder.no_truncation()
+    encoder.no_padding()
+    return encoder
+
+
+def _read(teacher: Teacher, texts: list[str], length: int) -> PassageSet:
+    encoder = _encoder(teacher)
     encoder.enable_truncation(length)
     encoder.enable_padding(pad_id=teacher.special.pad, length=length)
     encodings = encoder.encode_batch(texts)
@@ -111,8 +121,8 @@ def _read(teacher: Teacher, texts: list[str], length: int) -> PassageSet:
     return PassageSet(ids, mask, np.arange(len(texts), dtype=np.int32))
 
 
-def _count(teacher: Teacher, passages: PassageSet) -> tuple[int, int]:
-    """Pieces of text, and the unknown ones among them."""
-    ids, special = passages.input_ids, teacher.special
-    text = ~np.isin(ids, [special.cls, special.sep, special.pad])
-    return int(text.sum()), int((ids == special.unk).sum()) if special.unk is not None else 0
+def _count(teacher: Teacher, texts: list[str]) -> tuple[int, int]:
+    """Pieces of whole texts, and the unknown ones among them."""
+    encodings = _encoder(teacher).encode_batch(texts, add_special_tokens=False)
+    pieces = [piece for one in encodings for piece in one.ids]
+    return len(pieces), pieces.count(teacher.special.unk) if teacher.special.unk is not None else 0

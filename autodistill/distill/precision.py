@@ -1,8 +1,9 @@
 """Which numbers a training step multiplies.
 
-Weights, the optimiser's state, gradients and every loss are float32. In bfloat16 run
-the products of layers and the states between them: half of the bytes, and on devices
-that know it a multiple of the speed.
+Weights, the optimiser's state and every loss are float32. In bfloat16 run the products of
+layers and the states between them: half of the bytes, and on devices that know it a
+multiple of the speed. The gradient of a matrix is summed in float32 and rounded to
+bfloat16 once; gradients of several micro-batches are then added in float32.
 """
 
 from pathlib import Path

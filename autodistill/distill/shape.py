@@ -24,7 +24,7 @@ def student_config(name: str, teacher: Teacher) -> EncoderConfig:
 
     Raises:
         ArgumentError: None of these, or a file with several architectures.
-        SpaceError: A file that cannot be read.
+        SpaceError: A file that cannot be read, or of another vocabulary.
         TeacherError: A shape that cannot be built.
     """
     config = _shape(name, teacher.config.vocab_size)
@@ -58,7 +58,7 @@ def _shape(name: str, vocab_size: int) -> EncoderConfig:
             f"({', '.join(PRESETS)}: its baseline) or a published encoder "
             f"({', '.join(BASELINES)}); got {name!r}"
         )
-    found = read_architectures(name)
+    found = read_architectures(name, vocab_size)
     if len(found) != 1:
         raise ArgumentError(
             f"{name} must hold one architecture, the student's; it holds {len(found)}"

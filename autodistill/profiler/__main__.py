@@ -167,7 +167,9 @@ def profile(arguments: Arguments, console: Console) -> None:
     target = choose_target(arguments.target, options)
     dtype = arguments.dtype or default_dtype(arguments.target)
     check_dtype(arguments.target, dtype)
-    given = read_given(arguments.architectures) if arguments.architectures else []
+    given = []
+    if arguments.architectures:
+        given = read_given(arguments.architectures, arguments.vocab_size)
     samples = arguments.samples
     if samples is None:
         samples = 0 if arguments.architectures else DEFAULT_SAMPLES
@@ -236,11 +238,11 @@ def dry_run(job: "Job", arguments: Arguments, console: Console) -> None:
     say(console, "dry run: nothing was written")
 
 
-def read_given(path: Path) -> "list[tuple[str, Architecture]]":
+def read_given(path: Path, vocab_size: int) -> "list[tuple[str, Architecture]]":
     """Family and architecture of each that a file gives."""
     from autodistill.profiler.architecture_file import read_architectures
 
-    return list(read_architectures(path))
+    return list(read_architectures(path, vocab_size))
 
 
 def compare(arguments: CompareArguments, console: Console) -> None:

@@ -1,14 +1,14 @@
 """Architectures from a file: CSV, JSON or JSONL.
 
 ``.csv``   a header of fields, then one architecture per line. A latency table is
-           such a file: its other columns are ignored, and so is ``vocab_size``, as
-           all encoders of a build have one vocabulary, that of its command.
+           such a file: its other columns are ignored.
 ``.json``  a list of objects, field to value.
 ``.jsonl`` one such object per line.
 
 The family is ``model_type`` where that is given; else MobileBERT's where a field
 says so that BERT does not have, else BERT's. Fields that are left out take Hugging
-Face's defaults.
+Face's defaults. All have one vocabulary, which the caller knows; a ``vocab_size`` may be
+given, and must then be that.
 """
 
 import csv
@@ -32,8 +32,14 @@ from predictors.rows import PROVENANCE, parse_value
 Located = tuple[int, Mapping[str, Any]]  # line of the file, from 1, and what it says
 
 
-def read_architectures(path: str | Path) -> list[tuple[str, Architecture]]:
+def read_architectures(
+    path: str | Path, vocab_size: int = BERT_VOCABULARY
+) -> list[tuple[str, Architecture]]:
     """Family and architecture, with all fields of the family, each once, in order.
+
+    Args:
+        path: The file.
+        vocab_size: What these encoders will have.
 
     Raises:
         SpaceError: The file cannot be read or is of another kind, it holds no
@@ -43,7 +49,7 @@ def read_architectures(path: str | Path) -> list[tuple[str, Architecture]]:
     found: dict[tuple[str, Architecture], None] = {}
     for line, values in _read(path):
         try:
-            found[_completed(values)] = None
+            found[_completed(values, vocab_size)] = None
         except SpaceError as error:
             raise SpaceError(f"{path}, line {line}: {error}") from error
     if not found:
@@ -51,9 +57,14 @@ def read_architectures(path: str | Path) -> list[tuple[str, Architecture]]:
     return list(found)
 
 
-def _completed(values: Mapping[str, Any]) -> tuple[str, Architecture]:
+def _completed(values: Mapping[str, Any], vocab_size: int) -> tuple[str, Architecture]:
     if empty := [field for field, value in values.items() if value == ""]:
         raise SpaceError(f"{', '.join(empty)}: empty; leave the column out for the default")
+    if values.get(VOCAB_SIZE, vocab_size) != vocab_size:
+        raise SpaceError(
+            f"{VOCAB_SIZE} must be {vocab_size}, that of the vocabulary in use, or left out; got "
+            f"{values[VOCAB_SIZE]!r}"
+        )
     row = Architecture({field: value for field, value in values.items() if field != VOCAB_SIZE})
     if "model_type" not in row:
         own = set(family_fields("mobilebert")) - set(family_fields("bert"))

@@ -167,7 +167,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     from autodistill.distill.adapt import AdaptSettings, as_masked_lm
     from autodistill.distill.adapt import adapt as run
     from autodistill.distill.adapt import identity as identity_of
-    from autodistill.distill.checkpoints import check_folder
+    from autodistill.distill.checkpoints import begun_dtype, check_folder
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
@@ -177,12 +177,14 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     from autodistill.search.progress import Display
     from autodistill.teacher import demo_teacher_folder, load_teacher
 
+    out = arguments.out.resolve()
+    state = out.with_name(f"{out.name}.training")
     settings = AdaptSettings(
         steps=arguments.steps,
         learning_rate=arguments.learning_rate,
         seed=arguments.seed,
         unroll=arguments.unroll,
-        dtype=arguments.dtype or best_dtype(),
+        dtype=arguments.dtype or begun_dtype(state) or best_dtype(),
         train=TrainSettings(
             batch_size=arguments.batch_size,
             accumulate=arguments.accumulate,
@@ -191,7 +193,6 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
             checkpoint_every=arguments.checkpoint_every or max(arguments.steps // 20, 1),
         ),
     )
-    out = arguments.out.resolve()
     check_replaceable(out)
     teacher = load_teacher(arguments.teacher or demo_teacher_folder())
     if teacher.folder.is_relative_to(out) or out.is_relative_to(teacher.folder):
@@ -208,7 +209,6 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
         "sequence_length": arguments.sequence_length,
         "held_out_passages": arguments.held_out_passages,
     }
-    state = out.with_name(f"{out.name}.training")
     check_split(settings.train, len(jax.devices()))
     check_folder(state, identity_of(teacher, settings, identity))
 

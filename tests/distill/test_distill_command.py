@@ -87,6 +87,38 @@ def test_command_begins_with_another_student(folder: Path, finished: Path) -> No
     assert main(options(folder, out)) == 2
 
 
+def test_command_names_the_flag_of_a_student_that_is_not_there(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    given = options(folder, tmp_path / "run", start_from=tmp_path / "nowhere")
+    assert main(given) == 2
+    said = capsys.readouterr().err
+    assert f"--start-from {tmp_path / 'nowhere'} holds no student" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_command_goes_on_in_the_dtype_that_it_began_in(
+    folder: Path, finished: Path, monkeypatch, capsys
+) -> None:
+    """Also on a machine that would choose another."""
+    began = json.loads((finished / "run.json").read_text())["settings"]["dtype"]
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[began]
+    monkeypatch.setattr("autodistill.distill.precision.best_dtype", lambda: other)
+    assert main(options(folder, finished)) == 0
+    assert f"steps, in {began}" in " ".join(capsys.readouterr().out.split())
+    assert main(options(folder, finished, dtype=other)) == 2
+    assert "differs in settings" in capsys.readouterr().err
+
+
+def test_command_refuses_a_shape_with_another_vocabulary(
+    folder: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "wide.json"
+    path.write_text(json.dumps([{**ARCHITECTURE, "vocab_size": 8000}]))
+    assert main(options(folder, tmp_path / "run", architecture=path)) == 2
+    assert f"vocab_size must be {len(VOCABULARY)}" in capsys.readouterr().err
+
+
 def test_command_refuses_two_starts_and_a_student_of_other_words(
     folder: Path, finished: Path, tmp_path: Path, capsys
 ) -> None:

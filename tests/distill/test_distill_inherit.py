@@ -16,7 +16,7 @@ from autodistill.distill.start import started_weights, word_start
 from autodistill.distill.teacher_outputs import embed_passages, teacher_outputs
 from autodistill.distill.trainer import TrainSettings
 from autodistill.errors import RecipeError
-from autodistill.models.checkpoint import build_encoder
+from autodistill.models.checkpoint import HEAD_PREFIX, build_encoder
 from autodistill.models.config import BertConfig, MobileBertConfig
 
 SIZES = {"vocab_size": 60, "max_position_embeddings": 32}
@@ -125,6 +125,18 @@ def test_of_other_embeddings_each_word_of_a_trigram_keeps_its_own(distiller):
         )
 
 
+def test_of_other_embeddings_the_scores_of_other_units_are_not_taken(distiller):
+    """Behind the table's width, a row of the head's matrix is a hidden unit counted from there."""
+    name = HEAD_PREFIX + "dense.weight"
+    for narrow in (8, 4):
+        config = replace(MOBILE, embedding_size=narrow)
+        before = started_weights(config, distiller.start, np.random.default_rng(0), head=True)
+        theirs = started_weights(MOBILE, distiller.start, np.random.default_rng(1), head=True)
+        after = inherited(before, config, Donor(MOBILE, theirs))
+        np.testing.assert_array_equal(after[name], theirs[name] if narrow == 8 else before[name])
+        assert narrow == 4 or (before[name] != theirs[name]).any()
+
+
 def test_networks_that_the_donor_lacks_stay_as_they_were(distiller):
     config = replace(MOBILE, num_feedforward_networks=2)
     donor, before = noisy(distiller, MOBILE), started(distiller, config)
@@ -141,6 +153,10 @@ def test_networks_that_the_donor_lacks_stay_as_they_were(distiller):
         ({"hidden_act": "gelu"}, r"differ in hidden_act \(relu, gelu\)"),
         ({"normalization_type": "layer_norm"}, "differ in normalization_type"),
         ({"vocab_size": 61}, r"differ in vocab_size \(60, 61\)"),
+        (
+            {"use_bottleneck_attention": True, "key_query_shared_bottleneck": False},
+            r"differ in use_bottleneck_attention \(False, True\), key_query_shared_bottleneck",
+        ),
     ],
 )
 def test_a_donor_of_another_kind_is_refused(change, message, distiller):
@@ -189,6 +205,11 @@ def test_a_full_run_begins_where_its_donor_ended(make_tiny_teacher, passages, tm
     weights = beginning(
         second.recipe, second.planned, teacher, MOBILE, second.material, seed=0, donor=donor
     )
+    for name, value in donor.weights.items():  # of one shape, all of it
+        np.testing.assert_array_equal(weights[name], value)
+    first_weights = beginning(first.recipe, first.planned, teacher, MOBILE, first.material, seed=0)
+    moved = [name for name in donor.weights if (weights[name] != first_weights[name]).any()]
+    assert any(".attention." in name for name in moved), "a start from words would do as well"
     start = judge(second._program, second._program_params(weights), second.held_out)
     assert start.quality.value == pytest.approx(result.judged.quality.value, abs=0.02)
     identities = [one.identity() for one in (first, second, make(replace(donor, fingerprint="b2")))]

@@ -133,6 +133,8 @@ def test_a_run_in_bfloat16_trains_float32_weights_to_the_same_quality(make, tmp_
         for dtype in precision.DTYPES
     }
     half, full = results["bfloat16"], results["float32"]
+    trained = half.student.weights["encoder.layer.0.intermediate.dense.weight"]
+    assert (trained != trained.astype(jnp.bfloat16).astype(np.float32)).mean() > 0.9
     assert {value.dtype for value in half.student.weights.values()} == {np.dtype(np.float32)}
     assert half.records != full.records
     assert half.judged.quality.value == pytest.approx(full.judged.quality.value, abs=0.03)

@@ -265,6 +265,8 @@ def test_own_pieces_fidelity_is_a_squared_correlation(folder: Path, tmp_path: Pa
 def test_own_pieces_of_long_and_single_texts(folder: Path) -> None:
     cut = restrict_to_file(load_teacher(folder / "plain"), folder / "vocab.txt")
     long = own_pieces(cut, documents(["rain " * 1000] * 300), sequence_length=8)
-    assert long.texts == 100 and long.pieces == pytest.approx(6 / 5)  # 24 characters, 5 words
+    # 24 characters: five words and "rai" or so, however few pieces passages have
+    assert long.texts == 100 and long.pieces == pytest.approx(4, abs=0.1)
     single = own_pieces(cut, documents(["rain"]), sequence_length=8)
     assert single.fidelity is None and single.pieces == 4
+    assert len(single.describe()) == 1  # nothing of what was not measured

@@ -21,7 +21,7 @@ def vocabulary(tiny, tmp_path: Path) -> Path:
 
 
 def test_vocabulary_of_the_students_is_searched_and_saved(
-    vocabulary: Path, tiny, tmp_path: Path, command, no_training
+    vocabulary: Path, tiny, tmp_path: Path, command, no_training, monkeypatch
 ) -> None:
     folder, size = tmp_path / "run", len(vocabulary.read_text().split())
     arguments = tiny.arguments(folder, vocabulary=vocabulary)
@@ -38,7 +38,11 @@ def test_vocabulary_of_the_students_is_searched_and_saved(
     with Study.open(folder / "study.sqlite", read_only=True) as study:
         lines = study.get_value("own_pieces")
 
-    code, out, _ = command(arguments)  # again: it is not measured again
+    def measured_again(*_: object, **__: object) -> None:
+        raise AssertionError("the study has it")
+
+    monkeypatch.setattr("autodistill.search.run.own_pieces", measured_again)
+    code, out, _ = command(arguments)
     assert code == 0 and all(line in " ".join(out.split()) for line in lines)
     code, _, err = command(tiny.arguments(folder))
     assert code == 2 and "teacher" in err
