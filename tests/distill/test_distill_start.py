@@ -1,6 +1,7 @@
 """The closed-form start of a student, against loops and against what it claims to be."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from autodistill.distill.passage_set import PassageSet
 from autodistill.distill.start import (
     WordStart,
     contextual_word_means,
+    equal_sizes,
     random_start,
     random_weights,
     started_weights,
@@ -194,12 +196,13 @@ def test_start_padding_changes_no_vector(shape: str, distiller: FlashDistiller) 
     np.testing.assert_allclose(padded, bare, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", ["no_norm", "layer_norm", "bert"])
 def test_start_masked_lm_scores_begin_at_the_frequencies(
-    make_distiller: Callable[..., FlashDistiller],
+    shape: str, make_distiller: Callable[..., FlashDistiller]
 ) -> None:
-    start = make_distiller(head=True).start
-    weights = started_weights(NO_NORM, start, np.random.default_rng(0), head=True)
-    encoder, head = build_encoder(NO_NORM, weights), build_head(NO_NORM, weights)
+    start, config = make_distiller(head=True).start, SHAPES[shape]
+    weights = started_weights(config, start, np.random.default_rng(0), head=True)
+    encoder, head = build_encoder(config, weights), build_head(config, weights)
     hidden = encoder(jnp.asarray(np.full((1, 5), 7)))
     logits = head(hidden, jnp.asarray(weights["embeddings.word_embeddings.weight"]))
     spread = np.asarray(logits)[0] - start.unigram_log
@@ -243,3 +246,44 @@ def test_random_starts_of_any_depth_keep_states_and_gradients_in_bounds(
     assert 0.5 * first < value < 50 * first
     norms = [float(jnp.linalg.norm(leaf)) for leaf in jax.tree.leaves(gradient)]
     assert np.isfinite(norms).all() and max(norms) < 100 * value
+
+
+def test_equal_sizes_make_rows_of_one_size() -> None:
+    """But for those longer than nearly all of the text, and those that stand for no word."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 6)).astype(np.float32) * rng.uniform(0.2, 2, (200, 1))
+    rows[0] = 0.0
+    share = rng.uniform(size=200)
+    share /= share.sum()
+    column = equal_sizes(rows, share)
+    squares = (rows**2).sum(1) + column**2
+    assert column[0] == 0
+    longer = (column == 0) & (np.arange(200) > 0)
+    assert 0.02 < share[longer].sum() <= 0.05 + share.max()
+    same = squares[~longer][1:]
+    np.testing.assert_allclose(same, same[0], rtol=1e-5)  # sums of squares in float32
+    assert (squares[longer] >= same[0] * (1 - 1e-5)).all()
+
+
+@pytest.mark.parametrize("shape", ["layer_norm", "bert"])
+def test_start_a_layer_norm_keeps_how_much_each_word_says(
+    shape: str, distiller: FlashDistiller
+) -> None:
+    """The states' first features are the table's columns times one number for all words."""
+    config = SHAPES[shape]
+    sizes = np.random.default_rng(0).uniform(0.3, 1.5, (VOCABULARY, 1)).astype(np.float32)
+    start = replace(distiller.start, table=distiller.start.table * sizes)
+    program = started(config, start)
+    params = program.params  # type: ignore[attr-defined]
+    words = np.arange(5, VOCABULARY)[:, None]  # alone: no neighbours
+    states = np.asarray(program.words(params, words))[:, 0]
+    kept = min(config.embedding_width - 1, start.table.shape[1])
+    features = states[:, 1 : kept + 1] - states.mean(1, keepdims=True)
+    lengths = np.linalg.norm(start.table[words[:, 0], :kept], axis=1)
+    short = lengths <= np.quantile(lengths, 0.7)  # the norm cuts the longest
+    ratios = (np.linalg.norm(features, axis=1) / lengths)[short]
+    # The norm also subtracts the mean of all features, and MobileBERT's random ones differ a
+    # little in size from word to word. Of rows that were all brought to one length, the ratio
+    # would vary as one over the length does.
+    assert ratios.std() < 0.12 * ratios.mean()
+    assert (1 / lengths[short]).std() > 0.25 * (1 / lengths[short]).mean()
