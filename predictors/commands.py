@@ -60,7 +60,7 @@ def fit(options: argparse.Namespace) -> None:
     selection.predictor.save(
         options.out, columns=columns, target=table.target, workload=_common(table)
     )
-    print(f"target {table.target}: {len(y)} measured rows, {len(columns)} columns")
+    print(f"target {table.target}: {len(y)} {table.how} rows, {len(columns)} columns")
     for name, score in selection.scores.items():
         print(f"{name:>5}: {_summary(score)}")
     less = [f"{share:.1%} less than {name}" for name, share in selection.margins.items()]
@@ -172,20 +172,21 @@ def score(options: argparse.Namespace) -> None:
     X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
     targets = [row.target for row in table.measured]
     note_target(predictor, options.predictor, options.table, targets, rows)
-    note_workload(predictor, options.table, features, rows)
+    told = [{**workload_features(row), "statistic": row.statistic or ""} for row in table.measured]
+    note_workload(predictor, options.table, told, rows)
     note_outside(predictor, X, options.table, rows)
     median = predictor.predict(X)
     bounds = predictor.predict_interval(X, COVERAGE)
-    title = f"predictor of {predictor.target_name_}, measured on {table.target}: {len(y)} rows"
+    title = f"predictor of {predictor.target_name_}, {table.how} on {table.target}: {len(y)} rows"
     print(title)
     print(f"MAPE      {_percent(metrics.mape(y, median))}")
     print(f"RMSE      {metrics.rmse(y, median):.6g} ms")
     print(f"Spearman  {_decimal(metrics.spearman(y, median))}")
     print(f"Kendall   {_decimal(metrics.kendall(y, median))}")
     print(f"coverage  {_percent(metrics.covered(y, *bounds))} of rows in their 90% interval")
-    print(parity_text(y, median))
+    print(parity_text(y, median, truth_is=table.how))
     if options.plot is not None:
-        write_parity_page(options.plot, y, median, bounds, title=title)
+        write_parity_page(options.plot, y, median, bounds, title=title, truth_is=table.how)
         print(f"parity page: {options.plot}")
 
 
@@ -239,8 +240,9 @@ def _check_like(
 
 
 def _common(table: LatencyTable) -> dict[str, int | str]:
-    """The workload of the measured rows, as far as it is one."""
-    found = {name: {getattr(row, name) for row in table.measured} for name in WORKLOAD}
+    """The workload of the measured rows, as far as it is one, and what their latency is."""
+    names = (*WORKLOAD, "statistic")
+    found = {name: {getattr(row, name) for row in table.measured} for name in names}
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
 

@@ -10,7 +10,7 @@ from predictors.protocol import FloatArray
 COLUMNS, LINES = 60, 20  # characters of the plot in the terminal
 
 
-def parity_text(truth: FloatArray, predicted: FloatArray) -> str:
+def parity_text(truth: FloatArray, predicted: FloatArray, *, truth_is: str = "measured") -> str:
     """A plot of characters: measured to the right, predicted upwards, both alike.
 
     The diagonal is dotted; a digit is the number of rows at a place, + more than
@@ -43,7 +43,7 @@ def parity_text(truth: FloatArray, predicted: FloatArray) -> str:
     drawn.append("  +" + "-" * COLUMNS)
     drawn.append(f"   {left}{right:>{COLUMNS - len(left)}}")
     scale = "logarithmic, " if logarithmic else ""
-    drawn.append(f"   measured (right) and predicted (up), {scale}{left} to {right} on both")
+    drawn.append(f"   {truth_is} (right) and predicted (up), {scale}{left} to {right} on both")
     return "\n".join(drawn)
 
 
@@ -54,6 +54,7 @@ def write_parity_page(
     bounds: tuple[FloatArray, FloatArray],
     *,
     title: str,
+    truth_is: str = "measured",
 ) -> None:
     """Write an HTML page with each row, its 90% interval and the diagonal.
 
@@ -89,7 +90,7 @@ def write_parity_page(
         ]
     )
     figure.update_layout(title=title, template="plotly_white")
-    figure.update_xaxes(title="measured", type=kind)
+    figure.update_xaxes(title=truth_is, type=kind)
     figure.update_yaxes(title="predicted", type=kind)
     try:
         with open(path, "w", encoding="utf-8") as file:

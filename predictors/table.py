@@ -69,6 +69,12 @@ class LatencyTable:
         """The rows with a latency."""
         return tuple(row for row in self.rows if row.latency_ms is not None)
 
+    @property
+    def how(self) -> str:
+        """In a word, how its latencies came to be: measured, or a compiler's estimates."""
+        estimated = any(row.statistic == "compiler_estimate" for row in self.measured)
+        return "estimated (compiler_estimate)" if estimated else "measured"
+
     def matrix(self) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
         """Features, latency in ms and column names of the measured rows.
 

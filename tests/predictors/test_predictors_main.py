@@ -103,7 +103,7 @@ def test_score(fitted, tmp_path, capsys):
 
 def test_score_notes_another_workload(fitted, tmp_path, capsys):
     assert load(fitted).workload_ == {
-        "batch_size": 1, "sequence_length": 128, "dtype": "float32"
+        "batch_size": 1, "sequence_length": 128, "dtype": "float32", "statistic": "median"
     }  # fmt: skip
     fresh = tmp_path / "fresh.csv"
     for layers in (2, 4):
@@ -116,6 +116,25 @@ def test_score_notes_another_workload(fitted, tmp_path, capsys):
     noted = capsys.readouterr().err
     assert f"note: the predictor learned from batch_size 1; {fresh} holds batch_size 8" in noted
     assert "sequence_length" not in noted and "dtype" not in noted
+
+
+def test_estimates_are_not_called_measured(table, fitted, tmp_path, capsys):
+    """A compiler's estimates are said to be that wherever they are shown."""
+    estimates = tmp_path / "estimates.csv"
+    estimates.write_text(table.read_text().replace(",median,", ",compiler_estimate,"))
+    out, page = tmp_path / "p.json", tmp_path / "page.html"
+    assert main(["fit", str(estimates), "--out", str(out), "--kind", "gp"]) == 0
+    assert "target cpu: 14 estimated (compiler_estimate) rows" in capsys.readouterr().out
+    assert load(out).workload_["statistic"] == "compiler_estimate"
+    assert main(["score", str(out), str(estimates), "--plot", str(page)]) == 0
+    printed, noted = capsys.readouterr()
+    assert "predictor of cpu, estimated (compiler_estimate) on cpu: 14 rows" in printed
+    assert "estimated (compiler_estimate) (right) and predicted (up)" in printed
+    assert "measured" not in printed and "statistic" not in noted
+    assert '"text":"estimated (compiler_estimate)"' in page.read_text()
+    assert main(["score", str(fitted), str(estimates)]) == 0
+    noted = capsys.readouterr().err
+    assert "learned from statistic median" in noted and "holds statistic compiler_esti" in noted
 
 
 def test_score_of_one_row_has_no_ranks(fitted, tmp_path, capsys):
