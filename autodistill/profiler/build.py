@@ -222,7 +222,7 @@ class TableBuilder:
 
     def _open(self, path: Path) -> None:
         """Make the table if there is none, and refuse one that is of something else."""
-        if _is_begun(path, header_of(self._fields)):
+        if is_begun(path, self._fields):
             path.unlink()  # killed before it had written even the header
         with _as_target_error():
             if not path.exists():
@@ -244,6 +244,7 @@ class TableBuilder:
         }
         if row.statistic == "compiler_estimate":  # another compiler is another device
             wanted["compiler_version"] = [self.target.compiler_version]
+            wanted["jax_version"] = [jax.__version__]
         for name, values in wanted.items():
             if getattr(row, name) not in values:
                 would = " or ".join(map(repr, dict.fromkeys(values)))
@@ -258,8 +259,9 @@ class TableBuilder:
             )
 
 
-def _is_begun(path: Path, header: bytes) -> bool:
-    """Whether a file is there that holds a part of the header, or nothing."""
+def is_begun(path: Path, fields: Sequence[str]) -> bool:
+    """Whether a file is there that holds a part of a table's header, or nothing."""
+    header = header_of(tuple(sorted(fields)))
     try:
         if not path.is_file() or path.stat().st_size >= len(header):
             return False

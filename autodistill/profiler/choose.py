@@ -61,7 +61,9 @@ def choose_target(name: str, options: TargetOptions) -> Target:
         _refuse(name, options, ("processes",), "compiles one encoder at a time")
         make = partial(timed_target, name, options.precision, options.max_seconds)
         return SupervisedTarget(name, make, time_limit_s=options.time_limit_s)
-    _refuse(name, options, ("precision", "max_seconds"), "estimates and times nothing")
+    estimates = bare.statistic == "compiler_estimate"
+    why = "estimates and times nothing" if estimates else "says itself how long it times"
+    _refuse(name, options, ("precision", "max_seconds"), why)
     if isinstance(bare, CompiledTarget):  # has processes of its own
         target = replace(
             bare,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Format, Layout
 
 from autodistill.models.config import EncoderConfig
 from autodistill.profiler.served import lower_for, served_program
@@ -49,9 +49,9 @@ def compile_encoder(
     compile_s = time.perf_counter() - start
     rng = np.random.default_rng(0)
 
-    def filled(leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        values = rng.standard_normal(leaf.shape, np.float32) * 0.02
-        return jnp.asarray(values, leaf.dtype)
+    def filled(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        values = rng.standard_normal(leaf.shape, np.float32) * np.float32(0.02)
+        return values.astype(leaf.dtype)
 
     batch, length = ids_shape.shape
     ids = rng.integers(0, config.vocab_size, (batch, length), np.int32)
@@ -59,7 +59,7 @@ def compile_encoder(
     lengths[0] = length  # a batch is as long as its longest passage
     mask = (np.arange(length) < lengths[:, None]).astype(np.int32)
     values = (jax.tree.map(filled, shapes), ids, mask)
-    arguments = jax.tree.map(jax.device_put, values, program.input_formats[0])
+    arguments = jax.tree.map(_placed, values, program.input_formats[0])
     cost = program.cost_analysis() or {}
     memory = program.memory_analysis()
     peak = None
@@ -70,3 +70,14 @@ def compile_encoder(
     return CompiledEncoder(
         program, arguments, compile_s, cost.get("flops"), cost.get("bytes accessed"), peak
     )
+
+
+def _placed(value: np.ndarray, place: Format) -> jax.Array:
+    """On the device, as the program reads it.
+
+    Only a layout that is not row by row is asked for: jax compiles a program, which it
+    keeps, for each shape that is put into a layout.
+    """
+    layout, by_row = place.layout, tuple(range(value.ndim))
+    other = isinstance(layout, Layout) and (layout.major_to_minor != by_row or layout.tiling)
+    return jax.device_put(value, place if other else place.sharding)

@@ -11,7 +11,7 @@ from pathlib import Path
 from autodistill.errors import ArgumentError
 from autodistill.models.config import EncoderConfig
 from autodistill.profiler.baselines import BASELINES
-from autodistill.profiler.build import TableBuilder
+from autodistill.profiler.build import TableBuilder, is_begun
 from autodistill.profiler.canary import canary_path
 from autodistill.profiler.estimate_time import Trial, estimate_time
 from autodistill.profiler.plan import Plan, Row
@@ -43,8 +43,7 @@ class Job:
             TargetError: The file is no such table, or not of this target, these
                 workloads or these fields.
         """
-        there = self._look()
-        if there is None or (stat.S_ISREG(there.st_mode) and not there.st_size):
+        if self._look() is None or is_begun(self.out, self.plan.fields):
             return {}
         return known_rows(self._builder(canary=None), self.plan)
 

@@ -99,7 +99,7 @@ class OnnxRuntimeTarget:
             lambda i: prepare_session(configs[i], workload),
             len(configs),
             self.timing,
-            failures=(OnnxFailure, MemoryError),
+            failures=(OnnxFailure, jax.errors.JaxRuntimeError, MemoryError),
         )
 
 
@@ -218,11 +218,14 @@ def _bound(
 ) -> "onnxruntime.IOBinding":
     import onnxruntime
 
-    binding = session.io_binding()
-    for name, array in ((IDS, ids), (MASK, mask)):
-        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
-    output = onnxruntime.OrtValue.ortvalue_from_shape_and_type(output_shape, np.float32)
-    binding.bind_ortvalue_output(HIDDEN, output)
+    try:
+        binding = session.io_binding()
+        for name, array in ((IDS, ids), (MASK, mask)):
+            binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        output = onnxruntime.OrtValue.ortvalue_from_shape_and_type(output_shape, np.float32)
+        binding.bind_ortvalue_output(HIDDEN, output)
+    except Exception as error:  # ONNX Runtime's errors have no other base
+        raise OnnxFailure(f"{type(error).__name__}: {error}") from error
     return binding
 
 

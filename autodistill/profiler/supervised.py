@@ -5,17 +5,16 @@ memory, a compiler crashes or never ends. Here a target works in one child
 process; when that dies or falls silent, the encoder it had begun last is a
 failed measurement, and a fresh child goes on with the others. Where it died with
 others open, that encoder is measured once more, alone: the memory of all of them may
-have been too much, and not its own.
+have been too much, and not its own. So is one that failed without taking the child down:
+the device may have been beyond use since an earlier one. Whatever it is then worth, the
+next child is fresh.
 
 The parent never touches the device: a TPU belongs to one process at a time.
 """
 
 import atexit
 import multiprocessing
-import os
 import signal
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from typing import Any
 from autodistill.errors import AutoDistillError, TargetError
 from autodistill.models.config import EncoderConfig
 from autodistill.profiler.heartbeat import beats_to
+from autodistill.profiler.orphan import end_with_parent
 from autodistill.profiler.target import Measurement, Target, Workload
 
 START_LIMIT_S = 600.0  # until a child has imported everything and found its device
@@ -83,7 +83,7 @@ class SupervisedTarget:
         """Measure in the child; one that dies or falls silent costs at most one encoder.
 
         Encoders that were open beside that one are begun again in the next child, and
-        so is that one, alone, where the child died.
+        so is that one, alone, where the child died or reported a failure.
 
         Raises:
             AutoDistillError: As the target in the child raises it.
@@ -91,7 +91,8 @@ class SupervisedTarget:
         """
         left = list(range(len(configs)))
         died_idle = False
-        suspect: int | None = None  # was begun last when a child died with others open
+        suspect: int | None = None  # to be measured once more, alone
+        failed: set[int] = set()  # those that have been suspects for a failure
         while left:
             sent = tuple(left) if suspect is None else (suspect,)
             open_: list[int] = []  # in the order in which they were begun
@@ -102,6 +103,10 @@ class SupervisedTarget:
                 while (event := child.receive(self.time_limit_s)) != _FINISHED:
                     position, measurement = event
                     i = sent[position]
+                    if measurement is not None and measurement.error and i not in failed:
+                        failed.add(i)
+                        suspect = i
+                        raise _Failed
                     if measurement is None:
                         open_ = [*(other for other in open_ if other != i), i]
                     else:
@@ -109,6 +114,9 @@ class SupervisedTarget:
                         left.remove(i)
                     died_idle = False
                     yield i, measurement
+            except _Failed:
+                self._let_go(child)
+                continue
             except _Lost as lost:
                 self._let_go(child)
                 why, died = str(lost), not isinstance(lost, _Silent)
@@ -119,6 +127,8 @@ class SupervisedTarget:
                 child.is_busy = False
                 if suspect is None:
                     return
+                if suspect in failed:  # twice, perhaps: what is left of the device is not known
+                    self._let_go(child)
                 suspect = None
                 continue
             if died and len(open_) > 1:
@@ -210,6 +220,10 @@ class _Silent(_Lost):
     """It fell silent."""
 
 
+class _Failed(Exception):
+    """It could not measure an encoder; whether that is the encoder's fault is to be seen."""
+
+
 # -- in the parent -----------------------------------------------------------
 
 
@@ -292,7 +306,7 @@ def _interrupts_held() -> Iterator[None]:
 
 def _serve(make: Callable[[], Target], pipe: Connection) -> None:
     """Make the target, say what it is, and measure what is asked, until the pipe ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         target = make()
         pipe.send(_Facts(target.device_kind, target.statistic, target.compiler_version))
@@ -308,12 +322,3 @@ def _serve(make: Callable[[], Target], pipe: Connection) -> None:
         pipe.send(_Raised(type(error), str(error)))
     except Exception:
         pipe.send(_Raised(RuntimeError, f"in the process that measures:\n{traceback.format_exc()}"))
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its child; a child that hangs cannot end itself."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        time.sleep(0.1)  # an orderly end comes first
-        os._exit(1)

@@ -1,7 +1,22 @@
 """What a latency target is: something that says how long an encoder takes.
 
-A new kind of target (a simulator, another runtime, a remote machine) is one
-class in one file with these three members.
+A new kind of target (a simulator, another runtime, a remote machine) is one class in one
+file with the members of ``Target``, and a line in ``targets.TARGETS`` that names it::
+
+    class Remote:
+        name, statistic = "remote", "median"
+        device_kind, compiler_version = "board 7", "firmware 1.2"
+
+        def measure(self, configs, workload):
+            for i, config in enumerate(configs):
+                yield i, None
+                yield i, Measurement(ask_the_board(config, workload), repeats=20)
+
+    TARGETS["remote"] = ("timed on the board", Remote)
+
+The command runs it in a process of its own, so it may crash or hang. What it may have
+besides: ``timing``, a ``rolling.TimingSettings`` of a frozen dataclass, which
+``--precision`` and ``--max-seconds`` then set; ``dtypes``, where it serves not all of them.
 """
 
 from collections.abc import Iterator, Sequence

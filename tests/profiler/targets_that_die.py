@@ -13,7 +13,7 @@ from autodistill.errors import SpaceError, TargetError
 from autodistill.profiler import Measurement
 from autodistill.profiler.rolling import TimingSettings, interleaved
 
-FINE, HANGS, KILLS_ITSELF, LEAVES, REFUSES, BREAKS, KILLED_ONCE = 1, 2, 3, 4, 5, 6, 7
+FINE, HANGS, KILLS_ITSELF, LEAVES, REFUSES, BREAKS, KILLED_ONCE, POISONS = range(1, 9)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,20 @@ class DiesIdle(Troubled):
     def measure(self, configs, workload):
         os.kill(os.getpid(), signal.SIGKILL)
         yield
+
+
+@dataclass(frozen=True)
+class Poisoned(Troubled):
+    """A device that, after a failure, fails at everything in this process."""
+
+    def measure(self, configs, workload):
+        poisoned = False
+        for i, config in enumerate(configs):
+            for _, measurement in super().measure([config], workload):
+                poisoned = poisoned or config.num_hidden_layers == POISONS
+                if measurement is not None and poisoned:
+                    measurement = Measurement.failed(RuntimeError("ILLEGAL_ADDRESS"))
+                yield i, measurement
 
 
 @dataclass(frozen=True)

@@ -374,6 +374,15 @@ def test_main_dry_run_writes_nothing(command, fake, out, tmp_path):
     assert files(tmp_path) == before and not out.parent.exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"embedding_size,hid"])
+def test_main_dry_run_leaves_a_table_that_is_being_begun(content, command, fake, out):
+    out.parent.mkdir()
+    out.write_bytes(content)
+    code, text, _ = command("--dry-run")
+    assert code == 0 and "nothing was written" in text
+    assert files(out.parent) == {"table.csv": content}
+
+
 def test_main_dry_run_of_whole_programs(command, out, tmp_path, monkeypatch):
     """Thirty of them in a row, of which three are tried, in 0.2 s each."""
     tried = []

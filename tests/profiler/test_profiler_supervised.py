@@ -136,6 +136,22 @@ def test_one_that_dies_beside_others_only_is_measured(supervise, fakes, log):
     assert [width for _, width in begun(log)] == [1, 2, 2, 1, 3]
 
 
+def test_a_device_that_one_has_spoilt_fails_that_one_alone(supervise, fakes, log):
+    """After CUDA's illegal address, say, all that a process does fails."""
+    target = supervise("Poisoned")
+    fates = [fakes.FINE, fakes.POISONS, fakes.FINE, fakes.FINE]
+    configs = [encoder(fate, width) for width, fate in enumerate(fates, 1)]
+    found = measure_all(target, configs, Workload())
+    assert [one.latency_ms for one in found] == [1.0, None, 3.0, 4.0]
+    assert found[1].error == "RuntimeError: ILLEGAL_ADDRESS"
+    by_process = {}
+    for pid, width in begun(log):
+        by_process.setdefault(pid, []).append(width)
+    # the first may have gone on before it was ended
+    first, alone, rest = by_process.values()
+    assert (first[:2], alone, rest) == ([1, 2], [2], [3, 4])
+
+
 def test_one_that_works_is_not_silent_between_its_events(supervise, fakes):
     """Two programs in turns say nothing for two seconds but that a turn is over."""
     target = supervise("TakesTurns", time_limit_s=1.0)

@@ -3,6 +3,8 @@
 import importlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -58,6 +60,48 @@ def test_a_task_whose_process_died_is_run_once_more_alone(tasks, tmp_path):
     assert sorted((index, number) for index, number, _ in results) == [(i, i + 1) for i in range(4)]
     index, _, in_company = results[-1]
     assert index == 1 and not in_company
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes are not bound here")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core races with nobody")
+def test_a_task_whose_process_died_is_run_once_more_on_one_core(tasks):
+    found = dict(run_tasks(tasks.killed_on_two_cores, [1, 2, 3], WorkerSettings(processes=2)))
+    assert found == {0: 1, 1: 2, 2: 3}
+
+
+def test_processes_end_with_a_parent_that_was_killed(tasks, tmp_path):
+    """Also one that hangs in its task."""
+    mark = tmp_path / "pid"
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "if __name__ == '__main__':\n"
+        "    import tasks_that_die\n"
+        "    from autodistill.profiler.workers import WorkerSettings, run_tasks\n"
+        "    list(run_tasks(tasks_that_die.hang_with_pid, [sys.argv[2]], WorkerSettings()))\n"
+    )
+    path = tmp_path / "parent.py"
+    path.write_text(script)
+    command = [sys.executable, str(path), str(Path(__file__).parent), str(mark)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as parent:
+        wait_until(lambda: mark.exists() and mark.read_text())
+        child = int(mark.read_text())
+        parent.kill()
+    wait_until(lambda: not is_running(child))
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(happened, seconds=60):
+    for _ in range(10 * seconds):
+        if happened():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s")
 
 
 def test_an_error_that_the_user_can_mend_ends_everything(tasks):

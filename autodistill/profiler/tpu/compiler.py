@@ -99,6 +99,7 @@ def compile_part(
         TargetError: libtpu is absent, or its program is not understood.
     """
     options = {} if prefetch else IN_PLACE
+    described_device(chip.topology)  # the first loads libtpu, which is no part's time
     start = time.perf_counter()
     lowered = _lower(part, workload, chip)
     cache = CostCache(cache_dir) if cache_dir else None
