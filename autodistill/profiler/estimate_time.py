@@ -46,6 +46,7 @@ def estimate_time(
     todo: Mapping[Workload, Sequence[EncoderConfig]],
     *,
     programs: Callable[[EncoderConfig], Collection[Hashable]] | None = None,
+    there: Mapping[Workload, Sequence[EncoderConfig]] | None = None,
     at_once: int = 1,
 ) -> Trial:
     """Measure up to three encoders of each workload, and scale.
@@ -55,6 +56,7 @@ def estimate_time(
         todo: What is to do, by workload.
         programs: What an encoder needs that others may need too, where the target
             compiles each such thing once.
+        there: Encoders whose programs are compiled already, by workload.
         at_once: How many of these it compiles side by side.
     """
     seconds = 0.0
@@ -68,8 +70,10 @@ def estimate_time(
         if programs is None:
             seconds += scaled([multiply_adds(config) for config in chosen], spent, sizes)
         else:
-            all_, tried = (max(at_once, _distinct(programs, of)) for of in (configs, chosen))
-            seconds += passed * all_ / tried
+            compiled = _distinct(programs, (there or {}).get(workload, ()))
+            left = len(_distinct(programs, configs) - compiled)
+            tried = len(_distinct(programs, chosen))
+            seconds += passed * (max(at_once, left) if left else 0) / max(at_once, tried)
         measured += [(c, workload, m) for c, m in zip(chosen, found, strict=True)]
     return Trial(seconds, tuple(measured))
 
@@ -109,8 +113,8 @@ def multiply_adds(config: EncoderConfig) -> int:
 
 def _distinct(
     programs: Callable[[EncoderConfig], Collection[Hashable]], configs: Sequence[EncoderConfig]
-) -> int:
-    return len({program for config in configs for program in programs(config)})
+) -> set[Hashable]:
+    return {program for config in configs for program in programs(config)}
 
 
 def _clock(

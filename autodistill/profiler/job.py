@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,14 +84,22 @@ class Job:
 
     def try_out(self) -> Trial:
         """Measure a few of the rows that the table lacks, and keep nothing."""
-        todo: dict[Workload, list[EncoderConfig]] = {}
-        for architecture, workload in self.plan.todo(self.rows()):
-            todo.setdefault(workload, []).append(self.plan.config(architecture))
+        known = self.rows()
+        todo = self._by_workload(self.plan.todo(known))
         if isinstance(self.target, CompiledTarget):
             afresh = replace(self.target, cache_dir=None)
             programs = _itself if self.target.whole else terms
-            return estimate_time(afresh, todo, programs=programs, at_once=afresh.processes)
+            there = self._by_workload(known) if self.target.cache_dir else {}
+            return estimate_time(
+                afresh, todo, programs=programs, there=there, at_once=afresh.processes
+            )
         return estimate_time(self.target, todo)
+
+    def _by_workload(self, rows: Iterable[Row]) -> dict[Workload, list[EncoderConfig]]:
+        found: dict[Workload, list[EncoderConfig]] = {}
+        for architecture, workload in rows:
+            found.setdefault(workload, []).append(self.plan.config(architecture))
+        return found
 
     def _look(self) -> os.stat_result | None:
         """What is there; None where nothing is and a table can be named so."""

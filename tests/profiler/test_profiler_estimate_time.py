@@ -75,6 +75,19 @@ def test_estimate_counts_shared_programs_once(estimate):
     assert trial.seconds == pytest.approx(30.0 * 5 / 4)
 
 
+@pytest.mark.parametrize(("there", "left"), [((), 5), (slice(0, 1), 3), (slice(0, 5), 0)])
+def test_estimate_leaves_out_programs_that_are_there(estimate, there, left):
+    """Embeddings and one depth are there with the first; all with all."""
+
+    def programs(config):
+        return [("embeddings", 0), ("blocks", min(config.num_hidden_layers, 5))]
+
+    known = {Workload(): SHAPES[there] if there else [], Workload(8): SHAPES}
+    clock = Clock(lambda config: 10.0)
+    trial = estimate(clock, {Workload(): SHAPES}, programs=programs, there=known)
+    assert trial.seconds == pytest.approx(30.0 * left / 4)
+
+
 @pytest.mark.parametrize(("at_once", "seconds"), [(1, 50.0), (2, 50.0), (4, 37.5), (16, 30.0)])
 def test_estimate_of_programs_that_are_compiled_side_by_side(estimate, at_once, seconds):
     """The three took 30 s: three, two and one after another, and there are five."""
