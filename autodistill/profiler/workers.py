@@ -1,10 +1,9 @@
 """Tasks in processes of their own, so that none of them can take the build down.
 
 A task that takes longer than it may is a ``Lost`` result, and so is one whose process
-dies twice: the second time, after all others, it runs alone and on one core, as the
-first may have been the memory that others took, or a race among a compiler's threads. A
-fresh process goes on with the next. A process that has grown is replaced, so that memory
-stays bounded however many tasks there are.
+dies twice: the second time, after all others, it runs alone, as the first may have been
+the memory that others took. A fresh process goes on with the next. A process that has
+grown is replaced, so that memory stays bounded however many tasks there are.
 """
 
 import multiprocessing
@@ -104,7 +103,7 @@ def run_tasks(
                 tried.add(waiting[0])
                 at_once = 1
             while waiting and len(workers) < at_once:
-                workers.append(_start(function, settings.environment, alone=bool(tried)))
+                workers.append(_start(function, settings.environment))
             for worker in workers:
                 if worker.ready and worker.task is None and waiting:
                     _give(worker, waiting, tasks)
@@ -182,12 +181,10 @@ def _death(code: int | None) -> str:
     return f"the process that worked on it ended with exit code {code}"
 
 
-def _start(
-    function: Callable[[Any], Any], environment: Mapping[str, str], *, alone: bool
-) -> _Worker:
+def _start(function: Callable[[Any], Any], environment: Mapping[str, str]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, theirs, alone), daemon=True)
+    process = context.Process(target=_work, args=(function, theirs), daemon=True)
     with _environment(environment):
         process.start()
     theirs.close()
@@ -201,10 +198,8 @@ def _stop(worker: _Worker, workers: list[_Worker]) -> None:
     worker.process.join()
 
 
-def _work(function: Callable[[Any], Any], connection: Connection, alone: bool = False) -> None:
+def _work(function: Callable[[Any], Any], connection: Connection) -> None:
     end_with_parent()
-    if alone and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     connection.send("ready")
     while True:

@@ -56,13 +56,6 @@ def killed_once(task: tuple[str, int]) -> tuple[int, bool]:
     return number, sum("spawn_main" in name for name in names) > 1
 
 
-def killed_on_two_cores(number: int) -> int:
-    """At two, as a compiler whose threads race."""
-    if number == 2 and len(os.sched_getaffinity(0)) > 1:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return number
-
-
 def hang_with_pid(mark: str) -> None:
     Path(mark).write_text(str(os.getpid()))
     time.sleep(600)

@@ -62,13 +62,6 @@ def test_a_task_whose_process_died_is_run_once_more_alone(tasks, tmp_path):
     assert index == 1 and not in_company
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes are not bound here")
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core races with nobody")
-def test_a_task_whose_process_died_is_run_once_more_on_one_core(tasks):
-    found = dict(run_tasks(tasks.killed_on_two_cores, [1, 2, 3], WorkerSettings(processes=2)))
-    assert found == {0: 1, 1: 2, 2: 3}
-
-
 def test_processes_end_with_a_parent_that_was_killed(tasks, tmp_path):
     """Also one that hangs in its task."""
     mark = tmp_path / "pid"
