@@ -17,7 +17,6 @@ words have the advantage that they are the beginnings of the very runs they are 
 a search does not use one.
 """
 
-import argparse
 import fcntl
 import json
 from dataclasses import replace
@@ -30,11 +29,12 @@ import pandas as pd
 from flash_fidelity import (
     HERE,
     ORDER,
-    TABLE,
     Store,
     config_of,
     distillers,
+    first_seed,
     qualities,
+    run_or_report,
     students,
 )
 from flash_fidelity_report import resampled_tau
@@ -104,8 +104,7 @@ def report(store: Store) -> None:
     """Write the JSON and print it."""
     lines = store.read()
     found = pd.DataFrame([line for line in lines if "student" in line]).set_index("student")
-    table = pd.read_csv(TABLE).query("seed == 0").reset_index(drop=True)
-    table = table.loc[found.index]
+    table = first_seed().loc[found.index]
     full = table[f"quality_{FULL}"].to_numpy()
     scores: dict[str, Any] = {}
     for stop in STOPS:
@@ -128,20 +127,5 @@ def report(store: Store) -> None:
     print(json.dumps(record, indent=1))
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["run", "report"])
-    parser.add_argument("--lines", type=Path, default=HERE / "flash_donor.jsonl")
-    parser.add_argument("--state", type=Path, default=Path("runs/flash_donor"))
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
-    given = parser.parse_args()
-    store = Store(given.lines, given.state)
-    if given.what == "run":
-        run(store, given.cache)
-    else:
-        report(store)
-
-
 if __name__ == "__main__":
-    main()
+    run_or_report(__file__, __doc__, run, report)

@@ -23,7 +23,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 from flash_fidelity_proxies import untrained_scores
 from flash_fidelity_report import Runs, analysis, write_table
 from rich.console import Console
@@ -289,6 +290,29 @@ def cost(stop: int) -> float:
     """Steps, and the forward passes of fitting and judging at a third of a step's work."""
     passages = FIT_ROWS.get(stop, 0) + TextSettings().held_out_passages
     return stop + passages / (3 * FlashSettings().batch_size)
+
+
+def first_seed() -> pd.DataFrame:
+    """The published rows of seed 0, in the students' order."""
+    return pd.read_csv(TABLE).query("seed == 0").reset_index(drop=True)
+
+
+def run_or_report(
+    script: str, about: str, run: Callable[[Store, Path], None], report: Callable[[Store], None]
+) -> None:
+    """The command line of a script that goes on from this one's students."""
+    name = Path(script).stem
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("what", choices=["run", "report"])
+    parser.add_argument("--lines", type=Path, default=HERE / f"{name}.jsonl")
+    parser.add_argument("--state", type=Path, default=Path("runs") / name)
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
+    options = parser.parse_args()
+    store = Store(options.lines, options.state)
+    if options.what == "run":
+        run(store, options.cache)
+    else:
+        report(store)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ Kendall's tau is with the quality after 500 steps *from the former start*, which
 there is: of these runs the short ones with norms are no longer the beginning.
 """
 
-import argparse
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,11 +25,12 @@ from flash_fidelity import (
     FIT_ROWS,
     HERE,
     ORDER,
-    TABLE,
     Store,
     config_of,
     distillers,
+    first_seed,
     qualities,
+    run_or_report,
     students,
 )
 from flash_fidelity_report import resampled_tau
@@ -60,15 +60,8 @@ def run(store: Store, cache: Path) -> None:
 
 def report(store: Store) -> None:
     """Write the JSON and print it."""
-    table = pd.read_csv(TABLE)
-    table = table[table["seed"] == SEED].reset_index(drop=True)
+    table = first_seed()
     ids = [architecture.id for architecture in students()]
-    fields = list(table.columns[:9])
-    known = {
-        tuple(str(architecture[name]) for name in fields): i
-        for i, architecture in enumerate(students())
-    }
-    table.index = [known[tuple(str(value) for value in row)] for row in table[fields].to_numpy()]
     former = {stop: _of(table, stop) for stop in STOPS}
     now = {stop: dict(values) for stop, values in former.items()}
     found = [line for line in store.read() if line["id"] == ids[line["student"]]]
@@ -109,19 +102,5 @@ def _of(table: pd.DataFrame, stop: int) -> dict[int, float]:
     return {int(i): float(value) for i, value in table[column].items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["run", "report"])
-    parser.add_argument("--lines", type=Path, default=HERE / "flash_start.jsonl")
-    parser.add_argument("--state", type=Path, default=Path("runs/flash_start"))
-    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
-    options = parser.parse_args()
-    store = Store(options.lines, options.state)
-    if options.what == "run":
-        run(store, options.cache)
-    else:
-        report(store)
-
-
 if __name__ == "__main__":
-    main()
+    run_or_report(__file__, __doc__, run, report)

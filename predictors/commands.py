@@ -172,7 +172,10 @@ def score(options: argparse.Namespace) -> None:
     X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
     targets = [row.target for row in table.measured]
     note_target(predictor, options.predictor, options.table, targets, rows)
-    told = [{**workload_features(row), "statistic": row.statistic or ""} for row in table.measured]
+    told = [
+        {**feature, "statistic": row.statistic or ""}
+        for feature, row in zip(features, table.measured, strict=True)
+    ]
     note_workload(predictor, options.table, told, rows)
     note_outside(predictor, X, options.table, rows)
     median = predictor.predict(X)

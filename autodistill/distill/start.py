@@ -179,7 +179,7 @@ def random_start(
         [Zhang2019] Zhang, Dauphin, Ma. Fixup Initialization. https://arxiv.org/abs/1901.09321
     """
     weights = random_weights(config, rng, head=head)
-    if not (isinstance(config, MobileBertConfig) and config.normalization_type == "no_norm"):
+    if has_layer_norm(config) or not isinstance(config, MobileBertConfig):
         return weights
     within = config.num_feedforward_networks + 1  # sums of a block's narrow states
     for name, value in weights.items():

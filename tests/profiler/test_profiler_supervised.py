@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from processes import PATIENCE_S, is_running, wait_until
 
 from autodistill.errors import SpaceError, TargetError
 from autodistill.models.config import BertConfig
@@ -30,7 +31,6 @@ from autodistill.profiler.estimated import RooflineTarget
 from autodistill.profiler.timed import TimedTarget
 
 HERE = Path(__file__).parent
-PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -71,21 +71,6 @@ def encoder(fate, width):
 def begun(log):
     """Process and width of each encoder that was begun."""
     return [tuple(map(int, line.split())) for line in log.read_text().splitlines()]
-
-
-def is_running(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
-
-
-def wait_until(condition, what):
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def test_the_target_works_in_one_process_that_stays(supervise, fakes, log):

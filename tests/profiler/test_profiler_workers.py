@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import is_running, wait_until
 
 from autodistill.errors import TargetError
 from autodistill.profiler.workers import Lost, WorkerSettings, run_tasks
@@ -76,25 +77,10 @@ def test_processes_end_with_a_parent_that_was_killed(tasks, tmp_path):
     path.write_text(script)
     command = [sys.executable, str(path), str(Path(__file__).parent), str(mark)]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as parent:
-        wait_until(lambda: mark.exists() and mark.read_text())
+        wait_until(lambda: mark.exists() and mark.read_text(), "it began no task")
         child = int(mark.read_text())
         parent.kill()
-    wait_until(lambda: not is_running(child))
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_until(happened, seconds=60):
-    for _ in range(10 * seconds):
-        if happened():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s")
+    wait_until(lambda: not is_running(child), "it outlived its parent")
 
 
 def test_an_error_that_the_user_can_mend_ends_everything(tasks):
