@@ -1,6 +1,6 @@
 """A mixture of Gaussian processes: every way a new device may relate to known ones.
 
-A hypothesis is a base (one of the sources, or none) and a covariance: variances of
+A hypothesis is a base (a source, a blend of two, or none) and a covariance: variances of
 the kernels and of the noise. Hypotheses are draws from a prior; measurements weigh
 them by how well they foretold what was measured, and predictions are averages.
 
@@ -9,7 +9,7 @@ normal with variance f_i v_noise, and the factors f are found by expectation
 maximisation for Student's distribution [Lange1989], from one on.
 
 Axes:  n = measured rows;  m = new rows;  h = hypotheses about the covariance;
-    c = kernels;  b = bases, the last of which is "none".
+    c = kernels;  b = bases (``device_bases``), the last of which is "none".
 Notation: r (n, b) = u less the base, less its mean; K = sum_c v_c k_c + v_level +
     v_noise diag(f). The level of a device is not known: v_level is wide.
 
@@ -18,14 +18,14 @@ References:
     distribution. Journal of the American Statistical Association 84, 1989.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from predictors.protocol import FloatArray
 
 LEVEL = 25.0  # v_level, in units of the usual variance of u
-NEGLIGIBLE = 1e-4  # hypotheses that weigh less, all together with the rest, are dropped
+NEGLIGIBLE = 1e-4  # covariances, and bases, that weigh less all together are dropped
 DEGREES = 4.0  # of freedom of the noise's distribution
 LEAST_ROWS_TO_DOUBT = 5  # fewer cannot tell which of them was disturbed
 DOUBTS = 3  # rounds of expectation maximisation: the factors settle to a tenth
@@ -105,16 +105,20 @@ def condition(
     kernels: FloatArray,  # (c, n, n)
     differences: FloatArray,  # (n, b): u less each base
     level_variance: float,
-) -> Mixture:
-    """Weigh the hypotheses by the measurements, and doubt those that none of them explains."""
+) -> tuple[Mixture, np.ndarray]:
+    """Weigh the hypotheses by the measurements, and doubt those that none of them explains.
+
+    Returns:
+        The mixture of those that count, and the indices of the bases that it has.
+    """
     factors = np.ones(len(differences))
-    mixture = _weigh(hypotheses, kernels, differences, level_variance, factors)
+    mixture, kept = _weigh(hypotheses, kernels, differences, level_variance, factors)
     if len(differences) < LEAST_ROWS_TO_DOUBT:
-        return mixture
+        return mixture, kept
     for _ in range(DOUBTS):
         factors = np.maximum((DEGREES + _noise_found(mixture)) / (DEGREES + 1), 1.0)
-        mixture = _weigh(hypotheses, kernels, differences, level_variance, factors)
-    return mixture
+        mixture, kept = _weigh(hypotheses, kernels, differences, level_variance, factors)
+    return mixture, kept
 
 
 def _weigh(
@@ -123,18 +127,33 @@ def _weigh(
     differences: FloatArray,  # (n, b)
     level_variance: float,
     factors: FloatArray,  # (n,)
-) -> Mixture:
-    """The mixture under these factors; hypotheses that no longer count are dropped."""
+) -> tuple[Mixture, np.ndarray]:
+    """The mixture under these factors, of what still counts; and the bases that do."""
     residuals = differences - differences.mean(axis=0)
     evidence, _, _ = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
     score = evidence + hypotheses.log_prior
     weights = np.exp(score - score.max())
     weights /= weights.sum()
-    by_weight = np.argsort(-weights.sum(axis=1), kind="stable")
-    reached = np.cumsum(weights.sum(axis=1)[by_weight])
-    kept = np.sort(by_weight[: 1 + int(np.searchsorted(reached, 1 - NEGLIGIBLE))])
-    weights = weights[kept] / weights[kept].sum()
-    return restore(hypotheses.take(kept), weights, kernels, differences, level_variance, factors)
+    covariances, bases = _heaviest(weights.sum(axis=1)), _heaviest(weights.sum(axis=0))
+    weights = weights[np.ix_(covariances, bases)]
+    hypotheses = hypotheses.take(covariances)
+    hypotheses = replace(hypotheses, log_prior=hypotheses.log_prior[:, bases])
+    mixture = restore(
+        hypotheses,
+        weights / weights.sum(),
+        kernels,
+        differences[:, bases],
+        level_variance,
+        factors,
+    )
+    return mixture, bases
+
+
+def _heaviest(weights: FloatArray) -> np.ndarray:
+    """Indices of the weights that are all but ``NEGLIGIBLE`` of the sum, in order."""
+    by_weight = np.argsort(-weights, kind="stable")
+    reached = np.cumsum(weights[by_weight])
+    return np.sort(by_weight[: 1 + int(np.searchsorted(reached, 1 - NEGLIGIBLE))])
 
 
 def _noise_found(mixture: Mixture) -> FloatArray:  # (n,)

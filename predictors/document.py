@@ -23,10 +23,10 @@ from predictors.rows import is_finite
 from predictors.writing import check_writable, write_whole
 
 FORMAT = "autodistill-predictor"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # 1: no range, no calibrated intervals, another trend of "gp". 2: no workload; a
-# "transfer" trusts all measurements alike.
-READABLE_VERSIONS = (1, 2, 3)
+# "transfer" trusts all measurements alike. 3: a "transfer" has no blends of devices.
+READABLE_VERSIONS = (1, 2, 3, 4)
 _KEYS: dict[str, Any] = {
     "kind": str,
     "columns": list,

@@ -6,11 +6,13 @@ or y in units of its standard deviation.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from predictors.column_range import ColumnRange
+from predictors.device_bases import DeviceBases, device_bases
 from predictors.device_kernels import (
     KERNELS,
     REFERENCE_ROWS,
@@ -96,7 +98,8 @@ class KnownDevices:
                     for kept in known.strangers(source):
                         others = Described(described.x, described.g[:, kept])
                         kernels = known.kernels.only(kept)
-                        examples.append(explain(kernels, others, targets[source][chosen]))
+                        bases = device_bases(kernels, log=log)
+                        examples.append(explain(kernels, others, targets[source][chosen], bases))
         return replace(known, examples=np.array(examples))
 
     @classmethod
@@ -135,6 +138,11 @@ class KnownDevices:
         strange = others & (alike < RELATED)
         same = (strange == others).all() or not strange.any()
         return [others] if same else [others, strange]
+
+    @cached_property
+    def bases(self) -> DeviceBases:
+        """What a new device may deviate from."""
+        return device_bases(self.kernels, log=self.log)
 
     @property
     def named(self) -> bool:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from predictors import device_mixture
+from predictors.device_bases import DeviceBases
 from predictors.device_kernels import KERNELS, Described
 from predictors.device_mixture import LEVEL, Hypotheses, Mixture
-from predictors.device_prior import ALONE, ALONE_BLUR, BLUR, DevicePrior, propose
+from predictors.device_prior import DevicePrior, propose
 from predictors.known_devices import KnownDevices, device_scale
 from predictors.protocol import FloatArray
 from predictors.scaling import TargetScale
@@ -29,6 +30,7 @@ class NewDevice:
         rows: (n, d) measured.
         u: (n,) their targets.
         seen: The rows as the kernels see them.
+        bases: What it may deviate from, of what still counts.
         mixture: See ``device_mixture``.
     """
 
@@ -37,6 +39,7 @@ class NewDevice:
     rows: FloatArray
     u: FloatArray
     seen: Described
+    bases: DeviceBases
     mixture: Mixture
     kind = "mixture"
 
@@ -54,26 +57,29 @@ class NewDevice:
         with one_blas_thread():
             seen = known.describe(rows)
             kernels = known.kernels(seen, seen)
-            residuals = _differences(u, seen)
-            residuals = residuals - residuals.mean(axis=0)
+            bases = known.bases
+            differences = u[:, None] - bases.of(seen)
+            residuals = differences - differences.mean(axis=0)
             own = float(u.var()) if len(u) >= LEAST_ROWS_FOR_SPREAD else 0.0
             level = LEVEL * max(unit, own)
-            related = propose(
-                DevicePrior(known.examples, BLUR), False, unit, kernels, residuals, level, rng
+            given = (kernels, residuals, level, rng)
+            around = DevicePrior.around(known.examples)
+            related = propose(around, False, bases.log_prior, unit, *given)
+            own_unit = own if own > 0 else unit
+            alone = propose(DevicePrior.alone(), True, bases.log_prior, own_unit, *given)
+            found, kept = device_mixture.condition(
+                related.and_also(alone), kernels, differences, level
             )
-            alone = propose(
-                DevicePrior(ALONE[None], ALONE_BLUR),
-                True,
-                own if own > 0 else unit,
+            bases = bases.take(kept)
+            mixture = device_mixture.restore(  # as a file of it is read, to the last bit
+                found.hypotheses,
+                found.weights,
                 kernels,
-                residuals,
+                u[:, None] - bases.of(seen),
                 level,
-                rng,
+                found.factors,
             )
-            mixture = device_mixture.condition(
-                related.and_also(alone), kernels, _differences(u, seen), level
-            )
-        return cls(known, scale, rows, u, seen, mixture)
+        return cls(known, scale, rows, u, seen, bases, mixture)
 
     @property
     def training_error(self) -> float:
@@ -98,7 +104,8 @@ class NewDevice:
             with one_blas_thread():
                 new = self.known.describe(rows[part])
                 cross = self.known.kernels(new, self.seen)
-                mean[part] = device_mixture.predict_mean(self.mixture, cross, _bases(new))
+                bases = self.bases.of(new)
+                mean[part] = device_mixture.predict_mean(self.mixture, cross, bases)
         return self.scale.median(mean)
 
     def predict_interval(self, rows: FloatArray, coverage: float) -> tuple[FloatArray, FloatArray]:
@@ -114,7 +121,7 @@ class NewDevice:
                     self.mixture,
                     self.known.kernels(new, self.seen),
                     self.known.kernels.diagonal(new),
-                    _bases(new),
+                    self.bases.of(new),
                 )
         return mean, std
 
@@ -128,6 +135,7 @@ class NewDevice:
             "level_variance": self.mixture.level_variance,
             "variances": hypotheses.variances.tolist(),
             "noise": hypotheses.noise.tolist(),
+            "bases": self.bases.blends.tolist(),
             "weights": self.mixture.weights.tolist(),
             "factors": self.mixture.factors.tolist(),
         }
@@ -141,7 +149,12 @@ class NewDevice:
         u = numbers(state, "u", (len(rows),))
         variances = numbers(state, "variances", (None, len(KERNELS)), least=0)
         noise = numbers(state, "noise", (len(variances),), above=0)
-        weights = shares(state, "weights", (len(variances), len(known.names) + 1))
+        n_sources = len(known.names)
+        blends = np.eye(n_sources + 1, n_sources)  # files of version 3 have no blends
+        if "bases" in state:
+            blends = numbers(state, "bases", (None, n_sources))
+        weights = shares(state, "weights", (len(variances), len(blends)))
+        bases = DeviceBases(blends, np.zeros(len(blends)))
         factors = np.ones(len(rows))  # files of version 2 trust all measurements alike
         if "factors" in state:
             factors = numbers(state, "factors", (len(rows),), above=0)
@@ -151,23 +164,15 @@ class NewDevice:
                 Hypotheses(variances, noise, np.zeros_like(weights)),
                 weights,
                 known.kernels(seen, seen),
-                _differences(u, seen),
+                u[:, None] - bases.of(seen),
                 number(state, "level_variance", above=0),
                 factors,
             )
-        return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, mixture)
+        return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, bases, mixture)
 
 
 def _chunks(n_rows: int) -> list[slice]:
     return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
-
-
-def _bases(rows: Described) -> FloatArray:  # (n, s + 1)
-    return np.hstack([rows.g, np.zeros((len(rows.g), 1))])
-
-
-def _differences(u: FloatArray, seen: Described) -> FloatArray:  # (n, s + 1)
-    return np.asarray(u[:, None] - _bases(seen))
 
 
 def _scale(known: KnownDevices, y: FloatArray) -> TargetScale:

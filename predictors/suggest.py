@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from predictors.device_bases import DeviceBases
 from predictors.device_kernels import KERNELS, UNRELATED, Described, DeviceKernels
 from predictors.device_mixture import LEVEL
 from predictors.device_prior import ALONE
@@ -55,8 +56,9 @@ def choose(
         kernels = DeviceKernels(scale, none, none, np.empty(0), rows)
     else:
         rows, kernels = known.describe(both), known.kernels
-    variances, noise, weights = _expected(known, device, kernels.variance)
-    differences = rows.g - (rows.g @ weights)[:, None]
+    variances, noise, bases, weights = _expected(known, device, kernels.variance)
+    said = bases.of(rows)
+    differences = said - (said @ weights)[:, None]
 
     def covariance(a: np.ndarray, b: np.ndarray) -> FloatArray:
         ours, theirs = (Described(rows.x[i], rows.g[i]) for i in (a, b))
@@ -79,19 +81,21 @@ def choose(
 
 def _expected(
     known: KnownDevices | None, device: NewDevice | None, unit: float
-) -> tuple[FloatArray, float, FloatArray]:  # (kernels,), noise, (s,)
-    """Variances of the kernels and of the noise, and the weight of each source as base."""
+) -> tuple[FloatArray, float, DeviceBases, FloatArray]:  # (kernels,), noise, bases, (b,)
+    """Variances of the kernels and of the noise, and the weight of each base."""
     if known is None:
         variances = np.zeros(len(KERNELS))
         variances[list(UNRELATED)] = unit * np.exp(ALONE[:-1])
-        return variances, unit * float(np.exp(ALONE[-1])), np.empty(0)
-    n_sources = len(known.models)
+        nothing = DeviceBases(np.zeros((1, 0)), np.zeros(1))
+        return variances, unit * float(np.exp(ALONE[-1])), nothing, np.ones(1)
     if device is None:
         typical = unit * np.exp(known.examples.mean(axis=0))
-        return typical[:-1], float(typical[-1]), np.full(n_sources, 1 / n_sources)
+        likely = np.exp(known.bases.log_prior)
+        return typical[:-1], float(typical[-1]), known.bases, likely / likely.sum()
     hypotheses, weights = device.mixture.hypotheses, device.mixture.weights
     each = weights.sum(axis=1)
-    return each @ hypotheses.variances, float(each @ hypotheses.noise), weights[:, :-1].sum(axis=0)
+    variances, noise = each @ hypotheses.variances, float(each @ hypotheses.noise)
+    return variances, noise, device.bases, weights.sum(axis=0)
 
 
 def most_telling(

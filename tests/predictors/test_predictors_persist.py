@@ -70,7 +70,7 @@ def test_saved_again_it_is_the_same_file(saved, tmp_path):
 def test_file_is_plain_json_with_a_version(saved, kind):
     document = json.loads(saved.read_text())
     assert document["format"] == "autodistill-predictor"
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
     assert document["kind"] == kind
     assert document["columns"] == ["x0", "x1", "x2"]
     assert document["target"] is None
@@ -222,8 +222,8 @@ def test_only_fitted_predictors_of_ours(kind, tmp_path):
     ("change", "message"),
     [
         ({"format": "other"}, "expected format 'autodistill-predictor'; got 'other'"),
-        ({"schema_version": 4}, "schema version 4; this version reads 1, 2, 3"),
-        ({"schema_version": None}, "schema version None; this version reads 1, 2, 3"),
+        ({"schema_version": 5}, "schema version 5; this version reads 1, 2, 3, 4"),
+        ({"schema_version": None}, "schema version None; this version reads 1, 2, 3, 4"),
         ({"kind": "forest"}, "kind 'forest'; this version knows 'blend', 'gp', .*'xgb'"),
         ({"columns": ["a", "b"]}, "names 2 columns, but its .* state has 3"),
         ({"columns": None}, "lacks a valid 'columns': got None"),

@@ -100,6 +100,20 @@ def test_a_known_device_in_another_unit_is_recognised(log_target):
     assert relative_error(model, X, y) < 0.05
 
 
+def test_a_device_between_two_known_ones_is_recognised():
+    """Its latency is half of each of two: five measurements tell, and not of which one it is."""
+    tables = sources()
+    known = TransferPredictor(log_target=False).fit_sources(tables)
+    X = choices(300, 60)
+    halves = [device(X, seed) for seed in (1, 2)]
+    y = sum(half / half.std() for half in halves)
+    model = known.fit(X[:8], y[:8])
+    mixture, blends = model.model_.mixture, model.model_.bases.blends
+    likeliest = blends[mixture.weights.sum(axis=0).argmax()]
+    assert np.flatnonzero(likeliest).tolist() == [1, 2]
+    assert np.corrcoef(model.predict(X[8:]), y[8:])[0, 1] > 0.99
+
+
 @pytest.mark.parametrize("log_target", [True, False])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_rows(n, log_target):
@@ -302,7 +316,7 @@ def test_saved_without_known_devices(new, tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "p.json").predict(X), model.predict(X))
 
 
-@pytest.mark.parametrize("version", ["v2", "v3"])
+@pytest.mark.parametrize("version", ["v2", "v3", "v4"])
 def test_files_of_every_version_still_load(version):
     """Version 2 was the first with this kind; the tolerance is for another BLAS or processor."""
     model = load(FIXTURES / f"transfer_{version}.json")
@@ -322,6 +336,7 @@ def test_files_of_every_version_still_load(version):
     [
         ("model", "kind", "forest"),
         ("model", "weights", [[1.0]]),
+        ("model", "bases", [[1.0]]),
         ("model", "rows", [[1.0]]),
         ("model", "u", 3),
         ("known", "profiles", "many"),

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.linear_model import Ridge
 
 from predictors import device_mixture
+from predictors.device_bases import ALIKE, MOST_PAIRS, device_bases
 from predictors.device_kernels import KERNELS, PROFILE_RANGE, Described, DeviceKernels
 from predictors.device_mixture import Hypotheses
 from predictors.device_prior import TYPICAL, DevicePrior, explain, propose
@@ -96,7 +97,7 @@ def test_mixture_by_brute_force():
     h, level = hypotheses(), 4.0
     rng = np.random.default_rng(0)
     differences, bases = rng.normal(size=(7, 2)), rng.normal(size=(5, 2))
-    mixture = device_mixture.condition(h, k(seen, seen), differences, level)
+    mixture, _ = device_mixture.condition(h, k(seen, seen), differences, level)
     mean, std = device_mixture.predict(mixture, k(new, seen), k.diagonal(new), bases)
 
     weights, means, variances = [], [], []
@@ -129,12 +130,13 @@ def test_leave_one_out_by_leaving_one_out():
     k, seen = kernels(), described(6, 1)
     one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.2]), np.zeros((1, 1)))
     u = 0.1 * np.random.default_rng(0).normal(size=(6, 1))  # too small to be doubted
-    found = device_mixture.leave_one_out(device_mixture.condition(one, k(seen, seen), u, 1e4))
+    mixture, _ = device_mixture.condition(one, k(seen, seen), u, 1e4)
+    found = device_mixture.leave_one_out(mixture)
     for left in range(6):
         kept = np.arange(6) != left
         rows = Described(seen.x[kept], seen.g[kept])
         last = Described(seen.x[[left]], seen.g[[left]])
-        mixture = device_mixture.condition(one, k(rows, rows), u[kept], 1e4)
+        mixture, _ = device_mixture.condition(one, k(rows, rows), u[kept], 1e4)
         mean = device_mixture.predict_mean(mixture, k(last, rows), np.zeros((1, 1)))
         # 1e-3: a level of variance 1e4 is not quite free
         assert found[left] == pytest.approx(u[left, 0] - mean[0], abs=1e-3)
@@ -144,8 +146,19 @@ def test_negligible_hypotheses_are_dropped():
     k, seen = kernels(), described(5, 1)
     h = hypotheses()
     h = Hypotheses(h.variances, h.noise, h.log_prior + np.array([[0.0], [-40.0], [0.0]]))
-    mixture = device_mixture.condition(h, k(seen, seen), np.ones((5, 2)), 1.0)
+    mixture, _ = device_mixture.condition(h, k(seen, seen), np.ones((5, 2)), 1.0)
     assert len(mixture.weights) == 2 and mixture.weights.sum() == pytest.approx(1)
+
+
+def test_negligible_bases_are_dropped_and_those_that_stay_are_told():
+    k, seen = kernels(), described(5, 1)
+    h = hypotheses(n_bases=3)
+    h = Hypotheses(h.variances, h.noise, h.log_prior + np.array([0.0, -40.0, 0.0]))
+    differences = np.random.default_rng(0).normal(size=(5, 3))
+    mixture, kept = device_mixture.condition(h, k(seen, seen), differences, 1.0)
+    assert kept.tolist() == [0, 2]
+    assert mixture.weights.shape[1] == 2 and mixture.weights.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(mixture.levels, differences[:, kept].mean(axis=0))
 
 
 def test_weights_of_another_shape_are_refused():
@@ -170,7 +183,7 @@ def test_a_disturbed_measurement_is_doubted():
     rng = np.random.default_rng(0)
     u = np.linalg.cholesky(0.3 * k(seen, seen).sum(axis=0) + 1e-9 * np.eye(8)) @ rng.normal(size=8)
     u[3] += 5.0
-    mixture = device_mixture.condition(one, k(seen, seen), u[:, None], 4.0)
+    mixture, _ = device_mixture.condition(one, k(seen, seen), u[:, None], 4.0)
     factors = mixture.factors
     assert factors.argmax() == 3 and factors[3] > 3 and np.delete(factors, 3).max() < 2
 
@@ -186,18 +199,87 @@ def test_a_disturbed_measurement_is_doubted():
 def test_few_measurements_are_all_trusted():
     k, seen = kernels(), described(4, 1)
     u = np.array([[0.0, 0.0], [0.1, 0.1], [9.0, 9.0], [0.2, 0.2]])
-    mixture = device_mixture.condition(hypotheses(), k(seen, seen), u, 4.0)
+    mixture, _ = device_mixture.condition(hypotheses(), k(seen, seen), u, 4.0)
     np.testing.assert_array_equal(mixture.factors, np.ones(4))
 
 
 def test_prior_density_is_that_of_a_mixture():
-    prior = DevicePrior(np.array([[0.0], [3.0]]), 0.7)
+    prior = DevicePrior(np.array([[0.0], [3.0]]), np.array([[0.7**2]]))
     t = np.array([[-1.0], [0.5], [2.0]])
     oracle = 0.5 * norm(0, 0.7).pdf(t[:, 0]) + 0.5 * norm(3, 0.7).pdf(t[:, 0])
     np.testing.assert_allclose(np.exp(prior.log_density(t)), oracle)
     drawn = prior.draw(4000, np.random.RandomState(0))
     # a mean of 1.5, known to 1.7 / sqrt(4000) = 0.03
     assert drawn.mean() == pytest.approx(1.5, abs=0.12)
+
+
+def test_prior_of_a_device_allows_for_other_sizes_and_other_noise():
+    """The normal density by SciPy; all kernels' variances move together, and noise by itself."""
+    prior = DevicePrior.around(np.array([np.zeros(3), np.ones(3)]))
+    t = np.random.default_rng(0).normal(size=(6, 3))
+    both = [multivariate_normal(np.full(3, c), prior.covariance).pdf(t) for c in (0, 1)]
+    np.testing.assert_allclose(np.exp(prior.log_density(t)), np.mean(both, axis=0))
+    assert prior.covariance[0, 1] > 0 and prior.covariance[0, 2] == 0
+    drawn = DevicePrior(prior.examples[:1], prior.covariance).draw(20000, np.random.RandomState(0))
+    # 4: the variance of a variance of v from 20,000 draws is (0.01 v)**2
+    np.testing.assert_allclose(np.cov(drawn.T), prior.covariance, atol=4 * 0.01 * 4)
+
+
+def sources(g):
+    """Kernels of sources that say g of their reference rows."""
+    g = np.asarray(g, dtype=float)
+    n, s = g.shape
+    reference = Described(np.zeros((n, 2)), g - g.mean(axis=0))
+    nothing = np.zeros((2, s))
+    return DeviceKernels(InputScale(np.zeros(2), np.ones(2)), nothing, nothing, g.std(0), reference)
+
+
+def test_a_new_device_is_like_one_source_half_of_each_of_two_or_like_none():
+    g = np.random.default_rng(0).normal(size=(50, 3))
+    bases = device_bases(sources(g), log=True)
+    expected = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    assert sorted(bases.blends.tolist()) == sorted([*expected, [0, 0, 0]])
+    assert bases.blends[-1].tolist() == [0, 0, 0]
+    assert np.exp(bases.log_prior).sum() == pytest.approx(1)
+    rows = described(4, 1)
+    np.testing.assert_allclose(bases.of(rows)[:, -1], 0)
+    np.testing.assert_array_equal(bases.take(np.array([1])).of(rows)[:, 0], rows.g[:, 1])
+
+
+def test_blends_of_latencies_vary_as_much_as_their_sources():
+    """Each half at unit spread, and the blend at the mean spread of the two."""
+    rng = np.random.default_rng(0)
+    k = sources(rng.normal(size=(50, 2)) * [1.0, 3.0])
+    bases = device_bases(k, log=False)
+    ((a, b),) = bases.blends[(bases.blends > 0).all(axis=1)]
+    assert a * k.spreads[0] == pytest.approx(b * k.spreads[1])
+    blend = bases.of(k.reference)[:, (bases.blends > 0).all(axis=1)]
+    assert blend.std() == pytest.approx(k.spreads.mean())
+
+
+def test_sources_that_are_alike_or_constant_are_not_blended():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 200))
+    near = a + 0.1 * b
+    assert np.corrcoef(a, near)[0, 1] > ALIKE
+    for log in (False, True):
+        blends = device_bases(sources(np.column_stack([a, near, b, 0 * a])), log=log).blends
+        pairs = sorted(tuple(np.flatnonzero(row)) for row in blends if (row > 0).sum() == 2)
+        assert pairs == [(0, 2), (1, 2)]
+    (only,) = np.exp(device_bases(sources(a[:, None]), log=True).log_prior[:1])
+    assert only == pytest.approx(0.5)  # as likely as none
+
+
+def test_of_many_sources_those_that_differ_most_are_blended():
+    rng = np.random.default_rng(0)
+    g = rng.normal(size=(60, 40)) + 2 * rng.normal(size=(60, 1))
+    k = sources(g)
+    blends = device_bases(k, log=True).blends
+    pairs = {tuple(np.flatnonzero(row)) for row in blends if (row > 0).sum() == 2}
+    assert len(pairs) == MOST_PAIRS
+    alike = np.corrcoef(g.T)
+    left = {(i, j) for i in range(40) for j in range(i + 1, 40)} - pairs
+    assert max(alike[i, j] for i, j in pairs) <= min(alike[i, j] for i, j in left)
 
 
 def test_better_draws_estimate_the_same_evidence():
@@ -212,7 +294,8 @@ def test_better_draws_estimate_the_same_evidence():
     true = np.tensordot(np.exp(TYPICAL[:-1]), covariance, axes=1) + np.exp(-6.0) * np.eye(30)
     u = np.linalg.cholesky(true) @ rng.normal(size=30)
     residuals = np.column_stack([u - u.mean(), u - u.mean()])
-    prior = DevicePrior(TYPICAL[None], 1.5)
+    prior = DevicePrior(TYPICAL[None], 1.5**2 * np.eye(len(TYPICAL)))
+    log_base = np.log([0.5, 0.5])
 
     def evidence(h):
         score = (
@@ -221,7 +304,8 @@ def test_better_draws_estimate_the_same_evidence():
         )
         return np.logaddexp.reduce(score, axis=None)
 
-    adapted = propose(prior, False, 1.0, covariance, residuals, 25.0, np.random.RandomState(0))
+    draws = np.random.RandomState(0)
+    adapted = propose(prior, False, log_base, 1.0, covariance, residuals, 25.0, draws)
     t = prior.draw(5000, np.random.RandomState(1))
     share = np.log(0.95 / 2 / len(t))
     plain = Hypotheses(np.exp(t[:, :-1]), np.exp(t[:, -1]), np.full((len(t), 2), share))
@@ -236,7 +320,7 @@ def test_explaining_a_source_finds_what_it_is_made_of():
     covariance = k.variance * np.tensordot(np.exp(t[:-1]), k(rows, rows), axes=1)
     covariance += k.variance * np.exp(-3.0) * np.eye(200)
     u = rows.g[:, 0] + np.linalg.cholesky(covariance) @ np.random.default_rng(0).normal(size=200)
-    found = explain(k, rows, u)
+    found = explain(k, rows, u, device_bases(k, log=True))
     assert KERNELS[found[:-1].argmax()] == "smooth"
     # 200 rows tell a variance to about 1 / sqrt(100), and the kernel's parts overlap
     assert found[KERNELS.index("smooth")] == pytest.approx(0.0, abs=0.7)
