@@ -1,7 +1,8 @@
 """What a new device may be like: one known device, half of each of two, or none of them.
 
 A device's time goes to several things, such as arithmetic and memory, in its own
-proportions. Where no known device has these, often a blend of two does.
+proportions. Where no known device has these, often a blend of two does. Latencies
+blend; their logarithms do not.
 
 Notation: g (n, s) what the sources' models say, centred; see ``device_kernels``.
 """
@@ -46,12 +47,11 @@ def device_bases(kernels: DeviceKernels, *, log: bool) -> DeviceBases:
 
     Args:
         kernels: What the sources taught.
-        log: Whether g are logarithms. Else each device's latency was brought to unit
-            spread, and so are blends: of two that differ, one varies less than either.
+        log: Whether g are logarithms; then nothing is blended.
     """
     n_sources = len(kernels.spreads)
     singles = np.vstack([np.eye(n_sources), np.zeros(n_sources)])
-    pairs = _pairs(kernels, unit=not log)
+    pairs = np.empty((0, n_sources)) if log else _pairs(kernels)
     share = ONE_SHARE if len(pairs) else 1.0
     log_prior = np.concatenate(
         [
@@ -63,8 +63,8 @@ def device_bases(kernels: DeviceKernels, *, log: bool) -> DeviceBases:
     return DeviceBases(np.vstack([singles[:-1], pairs, singles[-1:]]), log_prior)
 
 
-def _pairs(kernels: DeviceKernels, *, unit: bool) -> FloatArray:  # (pairs, s)
-    """Half of each of two sources of unlike models."""
+def _pairs(kernels: DeviceKernels) -> FloatArray:  # (pairs, s)
+    """Half of each of two sources of unlike models, varying as much as they do on average."""
     n_sources = len(kernels.spreads)
     g, spreads = kernels.reference.g, kernels.spreads
     found = []
@@ -75,12 +75,8 @@ def _pairs(kernels: DeviceKernels, *, unit: bool) -> FloatArray:  # (pairs, s)
         if alike >= ALIKE:
             continue
         blend = np.zeros(n_sources)
-        if unit:
-            # each at unit spread, then together at the mean of their spreads
-            size = 0.5 * (spreads[i] + spreads[j]) / np.sqrt(max(2 + 2 * alike, TINY))
-            blend[i], blend[j] = size / spreads[i], size / spreads[j]
-        else:
-            blend[i] = blend[j] = 0.5
+        size = 0.5 * (spreads[i] + spreads[j]) / np.sqrt(max(2 + 2 * alike, TINY))
+        blend[i], blend[j] = size / spreads[i], size / spreads[j]
         found.append((alike, blend))
     found.sort(key=lambda pair: pair[0])
     return np.array([blend for _, blend in found[:MOST_PAIRS]]).reshape(-1, n_sources)
