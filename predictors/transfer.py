@@ -30,9 +30,10 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
 
     Each known device gets a model of its own (``source_model``), so devices need
     not have measured the same architectures. The new device is taken to be one of
-    them plus a deviation, a Gaussian process; how large deviations are, and in
-    what they consist, is learned by taking each known device for new
-    (``device_prior``). Predictions average over the known devices, the sizes of the
+    them, or where latencies themselves are modelled half of each of two
+    (``device_bases``), plus a deviation, a Gaussian process; how large deviations
+    are, and in what they consist, is learned by taking each known device for new
+    (``device_prior``). Predictions average over what it may be, the sizes of the
     deviation and the case that no device tells anything, each as likely as the
     measurements make it (``device_mixture``). Where a GPPredictor of the measurements
     alone foretells each of them from the others much better, it is taken instead
@@ -49,7 +50,8 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
     Args:
         log_target: Model log(y), as latencies ask for: devices differ by factors,
             and so do errors. ``predict`` then returns the median. y must be positive.
-            Where latency is a sum over the columns, False may be better.
+            Where latency is a sum over the columns, False may be better: latencies of
+            known devices are then blended too.
         random_state: Seed of subsets, draws and folds.
 
     Raises:

@@ -133,8 +133,8 @@ def test_flash_a_last_step_that_diverges_is_an_error(make_distiller: Make) -> No
 @pytest.mark.parametrize(
     ("pooling", "width"),
     [
-        (Pooling("cls", normalize=True), 24),
-        (Pooling("max"), 24),
+        pytest.param(Pooling("cls", normalize=True), 24, marks=pytest.mark.slow),
+        pytest.param(Pooling("max"), 24, marks=pytest.mark.slow),
         (Pooling("mean", dense=(tanh_layer(),), normalize=True), 10),
     ],
     ids=["cls", "max", "tanh"],

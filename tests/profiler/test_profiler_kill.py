@@ -52,7 +52,7 @@ def start(path, process):
     )
 
 
-@pytest.mark.parametrize("process", ["own", "child"])
+@pytest.mark.parametrize("process", ["child", pytest.param("own", marks=pytest.mark.slow)])
 def test_a_build_that_is_killed_goes_on_where_it_was(tmp_path, process):
     path = tmp_path / "cpu.csv"
     killed = start(path, process)

@@ -118,6 +118,7 @@ def test_a_small_student_compiled_for_tpuv4i(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.slow
 @needs_libtpu
 def test_a_whole_program_is_no_slower_and_its_table_is_another(tmp_path):
     """The compiler may prefetch weights there; a table never holds both."""

@@ -24,7 +24,7 @@ TINY_BERT = {
 }
 
 
-@pytest.fixture(scope="module", params=["mobilebert", "bert"])
+@pytest.fixture(scope="module", params=["mobilebert", pytest.param("bert", marks=pytest.mark.slow)])
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
 

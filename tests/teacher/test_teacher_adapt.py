@@ -67,7 +67,9 @@ def options(teacher: Path, text: Path, cache: Path, out: Path, /, **changes: obj
 CASES = [("bert", False), ("mobilebert", True)]
 
 
-@pytest.mark.parametrize(("family", "head"), CASES)
+@pytest.mark.parametrize(
+    ("family", "head"), [CASES[0], pytest.param(*CASES[1], marks=pytest.mark.slow)]
+)
 def test_adapted_teachers_load_in_transformers_with_equal_logits(
     family: str, head: bool, adapted: Callable[[str, bool], Path]
 ) -> None:
