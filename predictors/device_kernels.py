@@ -1,8 +1,8 @@
 """How much two architectures have in common on a device that is yet to be known.
 
-The new device's latency is one known device's, or a blend of two, plus a deviation. The deviation is
-a Gaussian process whose covariance is a sum of kernels, each a way in which
-devices differ; what each is worth is learned (``device_prior``).
+The new device's latency is one known device's, or a blend of two, plus a deviation.
+The deviation is a Gaussian process whose covariance is a sum of kernels, each a way in
+which devices differ; what each is worth is learned (``device_prior``).
 
 Axes:  n, m = rows;  d = columns;  s = known devices ("sources").
 Notation:
