@@ -1,4 +1,4 @@
-"""Time many programs in turns, a few of them open at once.
+"""Time many programs in turns, some of them open at once.
 
 Timing one program after the other gives each its own moment of the machine: a
 slow second falls on one of them alone. Timing all of them in rounds needs all
@@ -7,8 +7,11 @@ the next at most one more program is prepared, which takes far longer than the
 round, so that the turns of each lie seconds apart, and no more than
 ``in_flight`` are held at a time.
 
-Each turn is a burst after an un-timed call, so that a program finds its weights
-where they are when it is served steadily, and not where the others left them.
+Each turn is a short burst after an un-timed call, so that a program finds its weights
+where they are when it is served steadily, and not where the others left them. Runs
+of one turn resemble each other more than turns do, on a shared machine several times, so
+many short turns tell more than few long ones in the same time, and how well a
+median is known is judged by the medians of the turns.
 
 References:
     [Conover1999] Practical Nonparametric Statistics, section 3.2: the interval
@@ -27,7 +30,6 @@ from autodistill.errors import TargetError
 from autodistill.profiler.heartbeat import beat
 from autodistill.profiler.target import Measurement
 
-BURST = 5  # timed runs per turn, at least, of a program for which that is not long
 LEAST_RUNS = 3  # of any program, however slow
 
 
@@ -50,11 +52,10 @@ class TimingSettings:
         min_repeats: Timed runs at least, unless ``max_seconds`` is up before.
         min_rounds: Turns at least, likewise; they spread the runs over time.
         max_seconds: Timed seconds of each program at most, once it has had
-            ``LEAST_RUNS``. No turn takes more than its share of them, so that slow
-            programs have several turns too.
-        burst_seconds: A turn goes on for this long, and for ``BURST`` runs at least.
-        precision: Stop when the 95% interval of the median is this narrow,
-            relative to the median.
+            ``LEAST_RUNS``.
+        burst_seconds: A turn goes on for this long, and for one timed run at least.
+        precision: Stop when the 95% interval of the median of the turns' medians is
+            this narrow, relative to it.
         in_flight: Programs that are held at once.
         seed: Fixes the order within the rounds.
 
@@ -64,10 +65,10 @@ class TimingSettings:
 
     min_repeats: int = 20
     min_rounds: int = 6
-    max_seconds: float = 1.0
+    max_seconds: float = 3.0
     burst_seconds: float = 0.02
     precision: float = 0.02
-    in_flight: int = 4
+    in_flight: int = 16
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -157,31 +158,32 @@ def median_interval(samples: np.ndarray) -> tuple[float, float]:
 
 @dataclass
 class _Timing:
-    """A program with the seconds of its runs so far."""
+    """A program with the seconds of its runs so far, and the median of each turn."""
 
     runnable: Runnable
-    rounds: int = 0
     seconds: list[float] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)
+    total: float = 0.0
 
     def turn(self, settings: TimingSettings) -> None:
         """One call that brings its weights back into the caches, then timed ones."""
         self.runnable.run()
-        share = settings.max_seconds / settings.min_rounds
         burst = [self.runnable.run()]
-        while sum(burst) < share and (len(burst) < BURST or sum(burst) < settings.burst_seconds):
+        while sum(burst) < settings.burst_seconds:
             burst.append(self.runnable.run())
         self.seconds += burst
-        self.rounds += 1
+        self.medians.append(float(np.median(burst)))
+        self.total += sum(burst)
 
     def is_settled(self, settings: TimingSettings) -> bool:
         """Whether the median is known well enough, or the time is up."""
-        if sum(self.seconds) >= settings.max_seconds:
+        if self.total >= settings.max_seconds:
             return len(self.seconds) >= LEAST_RUNS
-        if len(self.seconds) < settings.min_repeats or self.rounds < settings.min_rounds:
+        if len(self.seconds) < settings.min_repeats or len(self.medians) < settings.min_rounds:
             return False
-        runs = np.array(self.seconds)
-        low, high = median_interval(runs)
-        return high - low <= settings.precision * float(np.median(runs))
+        medians = np.array(self.medians)
+        low, high = median_interval(medians)
+        return high - low <= settings.precision * float(np.median(medians))
 
     def summary(self) -> Measurement:
         """Median, spread between the quartiles and number of the runs."""
