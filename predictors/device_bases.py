@@ -1,4 +1,4 @@
-"""What a new device may be like: one known device, half of each of two, or none of them.
+"""What a new device may be like: one known device, a blend of two, or none of them.
 
 A device's time goes to several things, such as arithmetic and memory, in its own
 proportions. Where no known device has these, often a blend of two does. Latencies
@@ -15,10 +15,11 @@ import numpy as np
 from predictors.device_kernels import Described, DeviceKernels
 from predictors.protocol import FloatArray
 
-ONE_SHARE = 0.3  # prior probability of a single source, or of none; the rest is the pairs'
+PAIRS_SHARE = 0.7  # prior probability of all blends together, at most
 ALIKE = 0.95  # correlation of two sources from which their blend is nothing new
+OPPOSED = -0.5  # and up to which it is what little they do not cancel
+STEADY = 0.1  # spread, of the largest, up to which a source is mostly its model's error
 MOST_PAIRS = 300  # of many sources, those that differ most: bounds memory
-TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,49 +34,43 @@ class DeviceBases:
     blends: FloatArray
     log_prior: FloatArray
 
-    def of(self, rows: Described) -> FloatArray:  # (n, b)
-        """What each says of each row."""
-        return np.asarray(rows.g @ self.blends.T)
 
-    def take(self, kept: np.ndarray) -> "DeviceBases":
-        """Some of them."""
-        return DeviceBases(self.blends[kept], self.log_prior[kept])
+def said(rows: Described, blends: FloatArray) -> FloatArray:  # (n, b)
+    """What each blend, (b, s), says of each row."""
+    return np.asarray(rows.g @ blends.T)
 
 
 def device_bases(kernels: DeviceKernels, *, log: bool) -> DeviceBases:
     """All candidates, given the sources.
+
+    No blend is likelier than a source, and all together are at most ``PAIRS_SHARE``.
 
     Args:
         kernels: What the sources taught.
         log: Whether g are logarithms; then nothing is blended.
     """
     n_sources = len(kernels.spreads)
-    singles = np.vstack([np.eye(n_sources), np.zeros(n_sources)])
     pairs = np.empty((0, n_sources)) if log else _pairs(kernels)
-    share = ONE_SHARE if len(pairs) else 1.0
-    log_prior = np.concatenate(
-        [
-            np.full(n_sources, np.log(share / (n_sources + 1))),
-            np.full(len(pairs), np.log((1 - share) / max(len(pairs), 1) + TINY)),
-            [np.log(share / (n_sources + 1))],
-        ]
-    )
-    return DeviceBases(np.vstack([singles[:-1], pairs, singles[-1:]]), log_prior)
+    singles = n_sources + 1  # or none
+    share = min(PAIRS_SHARE, len(pairs) / (len(pairs) + singles))
+    prior = np.full(singles + len(pairs), (1 - share) / singles)
+    prior[n_sources:-1] = share / max(len(pairs), 1)
+    blends = np.vstack([np.eye(n_sources), pairs, np.zeros(n_sources)])
+    return DeviceBases(blends, np.log(prior))
 
 
 def _pairs(kernels: DeviceKernels) -> FloatArray:  # (pairs, s)
-    """Half of each of two sources of unlike models, varying as much as they do on average."""
-    n_sources = len(kernels.spreads)
+    """Each two unlike sources at equal spread, together varying as they do on average."""
     g, spreads = kernels.reference.g, kernels.spreads
+    n_sources = len(spreads)
+    varying = np.flatnonzero(spreads > STEADY * spreads.max(initial=0.0))
     found = []
-    for i, j in combinations(range(n_sources), 2):
-        if not spreads[i] * spreads[j] > TINY:
-            continue  # a device that is the same for all architectures
+    for i, j in combinations(varying, 2):
         alike = float(np.mean(g[:, i] * g[:, j]) / (spreads[i] * spreads[j]))
-        if alike >= ALIKE:
+        if not OPPOSED < alike < ALIKE:
             continue
+        size = 0.5 * (spreads[i] + spreads[j]) / np.sqrt(2 + 2 * alike)
         blend = np.zeros(n_sources)
-        size = 0.5 * (spreads[i] + spreads[j]) / np.sqrt(max(2 + 2 * alike, TINY))
         blend[i], blend[j] = size / spreads[i], size / spreads[j]
         found.append((alike, blend))
     found.sort(key=lambda pair: pair[0])

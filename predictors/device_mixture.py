@@ -9,7 +9,7 @@ normal with variance f_i v_noise, and the factors f are found by expectation
 maximisation for Student's distribution [Lange1989], from one on.
 
 Axes:  n = measured rows;  m = new rows;  h = hypotheses about the covariance;
-    c = kernels;  b = bases (``device_bases``), the last of which is "none".
+    c = kernels;  b = bases (``device_bases``).
 Notation: r (n, b) = u less the base, less its mean; K = sum_c v_c k_c + v_level +
     v_noise diag(f). The level of a device is not known: v_level is wide.
 

@@ -16,7 +16,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from predictors.device_bases import DeviceBases
+from predictors.device_bases import DeviceBases, said
 from predictors.device_kernels import KERNELS, UNRELATED, Described, DeviceKernels
 from predictors.device_mixture import LEVEL, Hypotheses, log_evidence
 from predictors.protocol import FloatArray
@@ -87,7 +87,7 @@ def explain(
 ) -> FloatArray:  # (c + 1,)
     """The t that best explains one source by the others, whatever its base."""
     k, unit = kernels(rows, rows), kernels.variance
-    residuals = u[:, None] - bases.of(rows)
+    residuals = u[:, None] - said(rows, bases.blends)
     residuals = residuals - residuals.mean(axis=0)
     diagonal = np.diag_indices(len(u))
 
@@ -132,6 +132,8 @@ def propose(
     as wide again, mixed with the prior; their weights allow for it.
     """
     alike = np.ones(len(residuals))
+    if alone:
+        residuals = residuals[:, -1:]
     size = N_DRAWS_ALONE if alone else N_DRAWS
     if len(residuals) > FEW_ROWS:
         size = N_DRAWS_OF_MANY_ROWS
@@ -140,7 +142,7 @@ def propose(
     for _ in range(ROUNDS):
         hypotheses = _hypotheses(t, importance, alone, unit, log_base)
         score = log_evidence(hypotheses, kernels, residuals, level_variance, alike)[0]
-        per_draw = logsumexp(score + hypotheses.log_prior, axis=1)
+        per_draw = logsumexp(score + hypotheses.log_prior[:, -score.shape[1] :], axis=1)
         weights = np.exp(per_draw - logsumexp(per_draw))
         if 1 / np.sum(weights**2) >= ENOUGH:
             break

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from predictors import device_mixture
-from predictors.device_bases import DeviceBases
+from predictors.device_bases import said
 from predictors.device_kernels import KERNELS, Described
 from predictors.device_mixture import LEVEL, Hypotheses, Mixture
 from predictors.device_prior import DevicePrior, propose
@@ -30,7 +30,7 @@ class NewDevice:
         rows: (n, d) measured.
         u: (n,) their targets.
         seen: The rows as the kernels see them.
-        bases: What it may deviate from, of what still counts.
+        blends: (b, s) what it may deviate from, of what still counts; see ``device_bases``.
         mixture: See ``device_mixture``.
     """
 
@@ -39,7 +39,7 @@ class NewDevice:
     rows: FloatArray
     u: FloatArray
     seen: Described
-    bases: DeviceBases
+    blends: FloatArray
     mixture: Mixture
     kind = "mixture"
 
@@ -58,7 +58,7 @@ class NewDevice:
             seen = known.describe(rows)
             kernels = known.kernels(seen, seen)
             bases = known.bases
-            differences = u[:, None] - bases.of(seen)
+            differences = u[:, None] - said(seen, bases.blends)
             residuals = differences - differences.mean(axis=0)
             own = float(u.var()) if len(u) >= LEAST_ROWS_FOR_SPREAD else 0.0
             level = LEVEL * max(unit, own)
@@ -70,16 +70,16 @@ class NewDevice:
             found, kept = device_mixture.condition(
                 related.and_also(alone), kernels, differences, level
             )
-            bases = bases.take(kept)
+            blends = bases.blends[kept]
             mixture = device_mixture.restore(  # as a file of it is read, to the last bit
                 found.hypotheses,
                 found.weights,
                 kernels,
-                u[:, None] - bases.of(seen),
+                u[:, None] - said(seen, blends),
                 level,
                 found.factors,
             )
-        return cls(known, scale, rows, u, seen, bases, mixture)
+        return cls(known, scale, rows, u, seen, blends, mixture)
 
     @property
     def training_error(self) -> float:
@@ -104,7 +104,7 @@ class NewDevice:
             with one_blas_thread():
                 new = self.known.describe(rows[part])
                 cross = self.known.kernels(new, self.seen)
-                bases = self.bases.of(new)
+                bases = said(new, self.blends)
                 mean[part] = device_mixture.predict_mean(self.mixture, cross, bases)
         return self.scale.median(mean)
 
@@ -121,7 +121,7 @@ class NewDevice:
                     self.mixture,
                     self.known.kernels(new, self.seen),
                     self.known.kernels.diagonal(new),
-                    self.bases.of(new),
+                    said(new, self.blends),
                 )
         return mean, std
 
@@ -135,7 +135,7 @@ class NewDevice:
             "level_variance": self.mixture.level_variance,
             "variances": hypotheses.variances.tolist(),
             "noise": hypotheses.noise.tolist(),
-            "bases": self.bases.blends.tolist(),
+            "bases": self.blends.tolist(),
             "weights": self.mixture.weights.tolist(),
             "factors": self.mixture.factors.tolist(),
         }
@@ -154,7 +154,6 @@ class NewDevice:
         if "bases" in state:
             blends = numbers(state, "bases", (None, n_sources))
         weights = shares(state, "weights", (len(variances), len(blends)))
-        bases = DeviceBases(blends, np.zeros(len(blends)))
         factors = np.ones(len(rows))  # files of version 2 trust all measurements alike
         if "factors" in state:
             factors = numbers(state, "factors", (len(rows),), above=0)
@@ -164,11 +163,11 @@ class NewDevice:
                 Hypotheses(variances, noise, np.zeros_like(weights)),
                 weights,
                 known.kernels(seen, seen),
-                u[:, None] - bases.of(seen),
+                u[:, None] - said(seen, blends),
                 number(state, "level_variance", above=0),
                 factors,
             )
-        return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, bases, mixture)
+        return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, blends, mixture)
 
 
 def _chunks(n_rows: int) -> list[slice]:

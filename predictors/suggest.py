@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from predictors.device_bases import DeviceBases
+from predictors.device_bases import said
 from predictors.device_kernels import KERNELS, UNRELATED, Described, DeviceKernels
 from predictors.device_mixture import LEVEL
 from predictors.device_prior import ALONE
@@ -56,9 +56,9 @@ def choose(
         kernels = DeviceKernels(scale, none, none, np.empty(0), rows)
     else:
         rows, kernels = known.describe(both), known.kernels
-    variances, noise, bases, weights = _expected(known, device, kernels.variance)
-    said = bases.of(rows)
-    differences = said - (said @ weights)[:, None]
+    variances, noise, blends, weights = _expected(known, device, kernels.variance)
+    bases = said(rows, blends)
+    differences = bases - (bases @ weights)[:, None]
 
     def covariance(a: np.ndarray, b: np.ndarray) -> FloatArray:
         ours, theirs = (Described(rows.x[i], rows.g[i]) for i in (a, b))
@@ -81,21 +81,20 @@ def choose(
 
 def _expected(
     known: KnownDevices | None, device: NewDevice | None, unit: float
-) -> tuple[FloatArray, float, DeviceBases, FloatArray]:  # (kernels,), noise, bases, (b,)
+) -> tuple[FloatArray, float, FloatArray, FloatArray]:  # (kernels,), noise, (b, s), (b,)
     """Variances of the kernels and of the noise, and the weight of each base."""
     if known is None:
         variances = np.zeros(len(KERNELS))
         variances[list(UNRELATED)] = unit * np.exp(ALONE[:-1])
-        nothing = DeviceBases(np.zeros((1, 0)), np.zeros(1))
-        return variances, unit * float(np.exp(ALONE[-1])), nothing, np.ones(1)
+        return variances, unit * float(np.exp(ALONE[-1])), np.zeros((1, 0)), np.ones(1)
     if device is None:
         typical = unit * np.exp(known.examples.mean(axis=0))
-        likely = np.exp(known.bases.log_prior)
-        return typical[:-1], float(typical[-1]), known.bases, likely / likely.sum()
+        bases = known.bases
+        return typical[:-1], float(typical[-1]), bases.blends, np.exp(bases.log_prior)
     hypotheses, weights = device.mixture.hypotheses, device.mixture.weights
     each = weights.sum(axis=1)
     variances, noise = each @ hypotheses.variances, float(each @ hypotheses.noise)
-    return variances, noise, device.bases, weights.sum(axis=0)
+    return variances, noise, device.blends, weights.sum(axis=0)
 
 
 def most_telling(

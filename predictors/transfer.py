@@ -30,7 +30,7 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
 
     Each known device gets a model of its own (``source_model``), so devices need
     not have measured the same architectures. The new device is taken to be one of
-    them, or where latencies themselves are modelled half of each of two
+    them, or where latencies themselves are modelled a blend of two
     (``device_bases``), plus a deviation, a Gaussian process; how large deviations
     are, and in what they consist, is learned by taking each known device for new
     (``device_prior``). Predictions average over what it may be, the sizes of the

@@ -3,15 +3,15 @@
 Timing one program after the other gives each its own moment of the machine: a
 slow second falls on one of them alone. Timing all of them in rounds needs all
 of them in memory. The window here is between the two: between one round and
-the next at most one more program is prepared, which takes far longer than the
-round, so that the turns of each lie seconds apart, and no more than
-``in_flight`` are held at a time.
+the next at most one more program is prepared, which takes seconds, so that the
+turns of each lie seconds apart, and no more than ``in_flight`` are held at a time.
 
 Each turn is a short burst after an un-timed call, so that a program finds its weights
 where they are when it is served steadily, and not where the others left them. Runs
 of one turn resemble each other more than turns do, on a shared machine several times, so
 many short turns tell more than few long ones in the same time, and how well a
-median is known is judged by the medians of the turns.
+median is known is judged by the medians of the turns. All turns of a program have
+equally many runs, or the fast moments would have more of them.
 
 References:
     [Conover1999] Practical Nonparametric Statistics, section 3.2: the interval
@@ -51,9 +51,10 @@ class TimingSettings:
     Attributes:
         min_repeats: Timed runs at least, unless ``max_seconds`` is up before.
         min_rounds: Turns at least, likewise; they spread the runs over time.
-        max_seconds: Timed seconds of each program at most, once it has had
-            ``LEAST_RUNS``.
-        burst_seconds: A turn goes on for this long, and for one timed run at least.
+        max_seconds: Timed seconds after which no turn of a program begins, once it
+            has had ``LEAST_RUNS``.
+        burst_seconds: The first turn of a program goes on for this long, and for one
+            timed run at least; the others have as many runs.
         precision: Stop when the 95% interval of the median of the turns' medians is
             this narrow, relative to it.
         in_flight: Programs that are held at once.
@@ -169,8 +170,12 @@ class _Timing:
         """One call that brings its weights back into the caches, then timed ones."""
         self.runnable.run()
         burst = [self.runnable.run()]
-        while sum(burst) < settings.burst_seconds:
-            burst.append(self.runnable.run())
+        if self.medians:
+            runs = len(self.seconds) // len(self.medians)
+            burst += [self.runnable.run() for _ in range(runs - 1)]
+        else:
+            while sum(burst) < settings.burst_seconds:
+                burst.append(self.runnable.run())
         self.seconds += burst
         self.medians.append(float(np.median(burst)))
         self.total += sum(burst)

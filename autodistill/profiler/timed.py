@@ -68,7 +68,7 @@ class TimedTarget:
     def measure(
         self, configs: Sequence[EncoderConfig], workload: Workload
     ) -> Iterator[tuple[int, Measurement | None]]:
-        """Time encoders in turns, a few of them open at once."""
+        """Time encoders in turns, some of them open at once."""
         device = self.device
         return interleaved(
             lambda i: _Compiled(compile_encoder(configs[i], workload, device)),

@@ -101,14 +101,14 @@ def test_a_known_device_in_another_unit_is_recognised(log_target):
 
 
 def test_a_device_between_two_known_ones_is_recognised():
-    """Its latency is half of each of two: five measurements tell, and not of which one it is."""
+    """Its latency is half of each of two, and eight measurements tell which."""
     tables = sources()
     known = TransferPredictor(log_target=False).fit_sources(tables)
     X = choices(300, 60)
     halves = [device(X, seed) for seed in (1, 2)]
     y = sum(half / half.std() for half in halves)
     model = known.fit(X[:8], y[:8])
-    mixture, blends = model.model_.mixture, model.model_.bases.blends
+    mixture, blends = model.model_.mixture, model.model_.blends
     likeliest = blends[mixture.weights.sum(axis=0).argmax()]
     assert np.flatnonzero(likeliest).tolist() == [1, 2]
     assert np.corrcoef(model.predict(X[8:]), y[8:])[0, 1] > 0.99

@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.linear_model import Ridge
 
 from predictors import device_mixture
-from predictors.device_bases import ALIKE, MOST_PAIRS, device_bases
+from predictors.device_bases import ALIKE, MOST_PAIRS, PAIRS_SHARE, device_bases, said
 from predictors.device_kernels import KERNELS, PROFILE_RANGE, Described, DeviceKernels
 from predictors.device_mixture import Hypotheses
 from predictors.device_prior import TYPICAL, DevicePrior, explain, propose
@@ -219,7 +219,10 @@ def test_prior_of_a_device_allows_for_other_sizes_and_other_noise():
     t = np.random.default_rng(0).normal(size=(6, 3))
     both = [multivariate_normal(np.full(3, c), prior.covariance).pdf(t) for c in (0, 1)]
     np.testing.assert_allclose(np.exp(prior.log_density(t)), np.mean(both, axis=0))
-    assert prior.covariance[0, 1] > 0 and prior.covariance[0, 2] == 0
+    np.testing.assert_allclose(
+        prior.covariance,
+        [[0.7**2 + 1, 1, 0], [1, 0.7**2 + 1, 0], [0, 0, 0.7**2 + 1.9**2]],
+    )
     drawn = DevicePrior(prior.examples[:1], prior.covariance).draw(20000, np.random.RandomState(0))
     # 4: the variance of a variance of v from 20,000 draws is (0.01 v)**2
     np.testing.assert_allclose(np.cov(drawn.T), prior.covariance, atol=4 * 0.01 * 4)
@@ -243,8 +246,8 @@ def test_a_new_device_is_like_one_source_half_of_each_of_two_or_like_none():
         assert has[-1] == ()
         assert np.exp(bases.log_prior).sum() == pytest.approx(1)
         rows = described(4, 1)
-        np.testing.assert_allclose(bases.of(rows)[:, -1], 0)
-        np.testing.assert_array_equal(bases.take(np.array([1])).of(rows)[:, 0], rows.g[:, 1])
+        np.testing.assert_allclose(said(rows, bases.blends)[:, -1], 0)
+        np.testing.assert_array_equal(said(rows, bases.blends[1:2])[:, 0], rows.g[:, 1])
 
 
 def test_blends_of_latencies_vary_as_much_as_their_sources():
@@ -254,7 +257,7 @@ def test_blends_of_latencies_vary_as_much_as_their_sources():
     bases = device_bases(k, log=False)
     ((a, b),) = bases.blends[(bases.blends > 0).all(axis=1)]
     assert a * k.spreads[0] == pytest.approx(b * k.spreads[1])
-    blend = bases.of(k.reference)[:, (bases.blends > 0).all(axis=1)]
+    blend = said(k.reference, bases.blends[(bases.blends > 0).all(axis=1)])
     assert blend.std() == pytest.approx(k.spreads.mean())
 
 
@@ -268,6 +271,29 @@ def test_sources_that_are_alike_or_constant_are_not_blended():
     assert pairs == [(0, 2), (1, 2)]
     (only,) = np.exp(device_bases(sources(a[:, None]), log=True).log_prior[:1])
     assert only == pytest.approx(0.5)  # as likely as none
+
+
+def test_blends_never_magnify_what_their_sources_say():
+    """Opposites would cancel, and a source that hardly varies is all its model's error."""
+    rng = np.random.default_rng(0)
+    a, b, c = rng.normal(size=(3, 200))
+    for other in (-a, 0.2 * b - a, 1e-5 * b):
+        bases = device_bases(sources(np.column_stack([a, other])), log=False)
+        assert len(bases.blends) == 3
+    blends = device_bases(sources(np.column_stack([a, b, c, b - a])), log=False).blends
+    assert blends.max() <= 1.5
+
+
+def test_a_blend_is_no_likelier_than_a_source_and_many_are_not_all():
+    rng = np.random.default_rng(0)
+    for n_sources, pairs in ((2, 1), (4, 6), (12, 66)):
+        prior = np.exp(
+            device_bases(sources(rng.normal(size=(300, n_sources))), log=False).log_prior
+        )
+        of_pairs = prior[n_sources:-1]
+        assert len(of_pairs) == pairs
+        assert of_pairs.max() <= prior[0] + 1e-12
+        assert of_pairs.sum() == pytest.approx(min(PAIRS_SHARE, pairs / (pairs + n_sources + 1)))
 
 
 def test_of_many_sources_those_that_differ_most_are_blended():
