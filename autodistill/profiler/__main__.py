@@ -77,8 +77,8 @@ class Arguments:
     """Timed targets: runs go on until the median is known this well, relatively, or for
     --max-seconds. Default: 0.02."""
     max_seconds: float | None = None
-    """Timed targets: timed seconds of each architecture at most. To halve the difference
-    between two builds on a noisy machine takes four times as many. Default: 3."""
+    """Timed targets: timed seconds of each architecture at most; on a noisy machine more of
+    them make two builds differ less. Default: 3."""
     time_limit_s: float = 300.0
     """An architecture that takes longer, compilation included, has failed; for compiled targets,
     one of its programs."""

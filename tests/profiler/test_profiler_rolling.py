@@ -174,7 +174,7 @@ def test_a_fast_encoder_has_long_bursts_and_several_turns():
 
 def test_a_program_that_is_slow_for_a_while_is_known_by_its_other_turns():
     """Two turns fall into a slow moment, which the median of six does not see."""
-    script = [2e-3] * 22 + [1e-3] * 1000  # two turns of ten runs of 2 ms, and one not timed
+    script = [2e-3] * 22 + [1e-3] * 1000  # two turns of ten runs of 2 ms, each after one not timed
     (found,), _ = measure_script(script, min_rounds=6, burst_seconds=0.02, precision=10.0)
     assert found.latency_ms == 1.0
 
