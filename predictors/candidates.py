@@ -21,7 +21,8 @@ from predictors.state import flag, number, numbers
 from predictors.xgb import XGBPredictor
 
 LEAST_ROWS_TO_COMPARE = 5
-MUCH_BETTER = 0.8  # of the mixture's error, each row predicted from the others
+LEAST_ROWS_ALONE = 2  # of a GPPredictor
+MUCH_BETTER = 0.8  # of the mixture's error, rows predicted from the others
 MANY_ROWS = 60  # from here on predictors compete on held-out folds
 TREES_FROM = 150  # rows: trees need more before they can win
 MANY_FOLDS_UP_TO = 300  # rows: above, one fold tells enough
@@ -95,7 +96,9 @@ def learn_best(
     Below ``MANY_ROWS`` rows that can only be a Gaussian process on the rows alone,
     and it must foretell each of them from the others much better: a device that
     follows a rule of its own, which few columns tell, while the mixture's kernels
-    weigh columns as the sources do.
+    weigh columns as the sources do. As its lengthscales are found on all rows, it must
+    do so on folds that it has not seen too, where sizes of errors are compared: of
+    their squares one disturbed measurement makes up the most.
     """
 
     def mixture(rows: FloatArray, y: FloatArray) -> NewDevice:
@@ -118,9 +121,18 @@ def learn_best(
             related = mixture(rows, y)
             if len(rows) < LEAST_ROWS_TO_COMPARE:
                 return related
-            alone = scratch(GPPredictor, None)(rows, y)
-            much_better = alone.training_error < MUCH_BETTER * related.training_error
-            return alone if much_better else related
+            learn_alone = scratch(GPPredictor, None)
+            alone = learn_alone(rows, y)
+            if alone.training_error >= MUCH_BETTER * related.training_error:
+                return related
+            folds = held_out_folds(row_groups(rows), n_splits=N_SPLITS, random_state=seed)
+            if len(rows) - max(map(len, folds)) < LEAST_ROWS_ALONE:
+                return related
+            own, others = (
+                float(np.mean(np.abs(_held_out_errors(learner, rows, y, folds, known))))
+                for learner in (learn_alone, mixture)
+            )
+            return alone if own < MUCH_BETTER * others else related
 
         learners: list[Learner] = [mixture]
         kinds = (GPPredictor, XGBPredictor) if len(rows) >= TREES_FROM else (GPPredictor,)
@@ -128,24 +140,27 @@ def learn_best(
         folds = held_out_folds(row_groups(rows), n_splits=N_SPLITS, random_state=seed)
         if len(rows) > MANY_FOLDS_UP_TO:
             folds = folds[:1]
-        best = min(learners, key=lambda learner: _held_out_error(learner, rows, y, folds, known))
-        return best(rows, y)
+
+        def squares(learner: Learner) -> float:
+            return float(np.sum(_held_out_errors(learner, rows, y, folds, known) ** 2))
+
+        return min(learners, key=squares)(rows, y)
 
 
-def _held_out_error(
+def _held_out_errors(
     learner: Learner,
     rows: FloatArray,
     y: FloatArray,
     folds: list[np.ndarray],
     known: KnownDevices,
-) -> float:
+) -> FloatArray:  # (rows of all folds,)
     modelled = np.log if known.log else np.asarray
-    total = 0.0
+    errors = []
     for fold in folds:
         kept = np.setdiff1d(np.arange(len(rows)), fold)
         predicted = learner(rows[kept], y[kept]).predict(rows[fold])
-        total += float(np.sum((modelled(predicted) - modelled(y[fold])) ** 2))
-    return total
+        errors.append(modelled(predicted) - modelled(y[fold]))
+    return np.concatenate(errors)
 
 
 def _columns(known: KnownDevices | None, rows: FloatArray) -> FloatArray:

@@ -26,9 +26,9 @@ from predictors.protocol import FloatArray
 
 LEVEL = 25.0  # v_level, in units of the usual variance of u
 NEGLIGIBLE = 1e-4  # covariances, and bases, that weigh less all together are dropped
-DEGREES = 4.0  # of freedom of the noise's distribution
+DEGREES = 2.5  # of freedom of the noise's distribution: a few measurements may be far off
 LEAST_ROWS_TO_DOUBT = 5  # fewer cannot tell which of them was disturbed
-DOUBTS = 3  # rounds of expectation maximisation: the factors settle to a tenth
+DOUBTS = 8  # rounds of expectation maximisation: the factors settle to a tenth
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,15 @@ def condition(
     kernels: FloatArray,  # (c, n, n)
     differences: FloatArray,  # (n, b): u less each base
     level_variance: float,
+    factors: FloatArray | None = None,  # (n,) to begin with; without, all are trusted
 ) -> tuple[Mixture, np.ndarray]:
     """Weigh the hypotheses by the measurements, and doubt those that none of them explains.
 
     Returns:
         The mixture of those that count, and the indices of the bases that it has.
     """
-    factors = np.ones(len(differences))
+    if factors is None:
+        factors = np.ones(len(differences))
     mixture, kept = _weigh(hypotheses, kernels, differences, level_variance, factors)
     if len(differences) < LEAST_ROWS_TO_DOUBT:
         return mixture, kept

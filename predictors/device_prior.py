@@ -123,6 +123,7 @@ def propose(
     kernels: FloatArray,  # (c, n, n)
     residuals: FloatArray,  # (n, b)
     level_variance: float,
+    factors: FloatArray,  # (n,) of the noise
     rng: np.random.RandomState,
 ) -> Hypotheses:
     """Draws of t with their importance: from the prior, then from where it was good.
@@ -131,7 +132,6 @@ def propose(
     draws are made anew from a normal distribution around those that stood, half
     as wide again, mixed with the prior; their weights allow for it.
     """
-    alike = np.ones(len(residuals))
     if alone:
         residuals = residuals[:, -1:]
     size = N_DRAWS_ALONE if alone else N_DRAWS
@@ -141,7 +141,7 @@ def propose(
     importance = np.zeros(size)
     for _ in range(ROUNDS):
         hypotheses = _hypotheses(t, importance, alone, unit, log_base)
-        score = log_evidence(hypotheses, kernels, residuals, level_variance, alike)[0]
+        score = log_evidence(hypotheses, kernels, residuals, level_variance, factors)[0]
         per_draw = logsumexp(score + hypotheses.log_prior[:, -score.shape[1] :], axis=1)
         weights = np.exp(per_draw - logsumexp(per_draw))
         if 1 / np.sum(weights**2) >= ENOUGH:

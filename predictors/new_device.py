@@ -18,6 +18,8 @@ from predictors.threads import one_blas_thread
 
 CHUNK_ROWS = 1024  # rows predicted at once: bounds memory
 LEAST_ROWS_FOR_SPREAD = 3  # below, the spread of y is taken from the sources
+RESCALED = 2  # times that hypotheses are weighed anew, at most
+NEARLY = 0.95  # of the spread of y, from which those that are trusted spread alike
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,30 @@ class NewDevice:
         y: FloatArray,  # (n,)
         rng: np.random.RandomState,
     ) -> "NewDevice":
-        """Draw hypotheses and weigh them; one row is enough."""
-        scale = _scale(known, y)
+        """Draw hypotheses and weigh them; one row is enough.
+
+        A few disturbed latencies may make up most of the spread of y, and then the unit
+        of u is not that of the others. So where some are doubted the spread is taken
+        anew, each counted as much as it is trusted, and hypotheses are weighed in that unit.
+        """
+        learned = cls._in_unit_of(_scale(known, y), np.ones(len(y)), known, rows, y, rng)
+        for _ in range(RESCALED):
+            scale = _trusted_scale(learned, y)
+            if scale.scale > NEARLY * learned.scale.scale:
+                break
+            learned = cls._in_unit_of(scale, learned.mixture.factors, known, rows, y, rng)
+        return learned
+
+    @classmethod
+    def _in_unit_of(
+        cls,
+        scale: TargetScale,
+        factors: FloatArray,  # (n,) of the noise, to begin with
+        known: KnownDevices,
+        rows: FloatArray,  # (n, d)
+        y: FloatArray,  # (n,)
+        rng: np.random.RandomState,
+    ) -> "NewDevice":
         u, unit = scale.apply(y), known.kernels.variance
         with one_blas_thread():
             seen = known.describe(rows)
@@ -62,13 +86,13 @@ class NewDevice:
             residuals = differences - differences.mean(axis=0)
             own = float(u.var()) if len(u) >= LEAST_ROWS_FOR_SPREAD else 0.0
             level = LEVEL * max(unit, own)
-            given = (kernels, residuals, level, rng)
+            given = (kernels, residuals, level, factors, rng)
             around = DevicePrior.around(known.examples)
             related = propose(around, False, bases.log_prior, unit, *given)
             own_unit = own if own > 0 else unit
             alone = propose(DevicePrior.alone(), True, bases.log_prior, own_unit, *given)
             found, kept = device_mixture.condition(
-                related.and_also(alone), kernels, differences, level
+                related.and_also(alone), kernels, differences, level, factors
             )
             blends = bases.blends[kept]
             mixture = device_mixture.restore(  # as a file of it is read, to the last bit
@@ -183,3 +207,13 @@ def _scale(known: KnownDevices, y: FloatArray) -> TargetScale:
     if not relative or scale.centre == 0:
         return scale
     return TargetScale(False, scale.centre, float(np.median(relative)) * abs(scale.centre))
+
+
+def _trusted_scale(device: NewDevice, y: FloatArray) -> TargetScale:
+    """The scale that its measurements have, each counted as much as it is trusted."""
+    factors = device.mixture.factors
+    if device.scale.log or (factors == 1).all():
+        return device.scale
+    centre = float(np.average(y, weights=1 / factors))
+    spread = float(np.sqrt(np.average((y - centre) ** 2, weights=1 / factors)))
+    return TargetScale(False, centre, spread) if spread > 0 else device.scale

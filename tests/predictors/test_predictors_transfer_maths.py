@@ -176,7 +176,7 @@ def test_weights_of_another_shape_are_refused():
 def test_a_disturbed_measurement_is_doubted():
     """The factors solve their own equation, with the noise's moments from the joint normal.
 
-    1e-3: three rounds, each of which brings the factors several times nearer.
+    To a tenth: after eight rounds the factors hardly move.
     """
     k, seen = kernels(), described(8, 1)
     one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.2]), np.zeros((1, 1)))
@@ -193,7 +193,7 @@ def test_a_disturbed_measurement_is_doubted():
     variance = np.diag(noise - noise @ np.linalg.solve(total, noise))
     degrees = device_mixture.DEGREES
     expected = (degrees + (mean**2 + variance) / 0.2) / (degrees + 1)
-    np.testing.assert_allclose(factors, np.maximum(expected, 1), rtol=0.25)
+    np.testing.assert_allclose(factors, np.maximum(expected, 1), rtol=0.1)
 
 
 def test_few_measurements_are_all_trusted():
@@ -330,7 +330,9 @@ def test_better_draws_estimate_the_same_evidence():
         return np.logaddexp.reduce(score, axis=None)
 
     draws = np.random.RandomState(0)
-    adapted = propose(prior, False, log_base, 1.0, covariance, residuals, 25.0, draws)
+    adapted = propose(
+        prior, False, log_base, 1.0, covariance, residuals, 25.0, np.ones(len(residuals)), draws
+    )
     t = prior.draw(5000, np.random.RandomState(1))
     share = np.log(0.95 / 2 / len(t))
     plain = Hypotheses(np.exp(t[:, :-1]), np.exp(t[:, -1]), np.full((len(t), 2), share))
