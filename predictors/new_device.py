@@ -1,6 +1,6 @@
 """A new device, from a few measurements and what is known of others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class NewDevice:
             if scale.scale > NEARLY * learned.scale.scale:
                 break
             learned = cls._in_unit_of(scale, learned.mixture.factors, known, rows, y, rng)
-        return learned
+        return learned._expecting_as_much_noise()
 
     @classmethod
     def _in_unit_of(
@@ -94,16 +94,26 @@ class NewDevice:
             found, kept = device_mixture.condition(
                 related.and_also(alone), kernels, differences, level, factors
             )
-            blends = bases.blends[kept]
-            mixture = device_mixture.restore(  # as a file of it is read, to the last bit
-                found.hypotheses,
-                found.weights,
-                kernels,
-                u[:, None] - said(seen, blends),
-                level,
-                found.factors,
+        return cls(known, scale, rows, u, seen, bases.blends[kept], found)
+
+    def _expecting_as_much_noise(self) -> "NewDevice":
+        """The same, its noise that of the measurements on average: the next may be disturbed too.
+
+        What is not doubted has a factor below one, then. The mixture is that of a file that
+        is read, to the last bit.
+        """
+        mixture = self.mixture
+        hypotheses, usual = mixture.hypotheses, mixture.factors.mean()
+        with one_blas_thread():
+            expecting = device_mixture.restore(
+                replace(hypotheses, noise=hypotheses.noise * usual),
+                mixture.weights,
+                self.known.kernels(self.seen, self.seen),
+                self.u[:, None] - said(self.seen, self.blends),
+                mixture.level_variance,
+                mixture.factors / usual,
             )
-        return cls(known, scale, rows, u, seen, blends, mixture)
+        return replace(self, mixture=expecting)
 
     @property
     def training_error(self) -> float:

@@ -472,3 +472,18 @@ def test_a_device_with_a_rule_of_its_own_is_learned_from_its_measurements(known)
     y = np.exp(3.0 * (X[:, 0] - X[:, 0].mean()) ** 2)
     model = copy(known).fit(X[:30], y[:30])
     assert model.model_.kind == "scratch"
+
+
+def test_intervals_allow_for_disturbances_like_those_that_were_met():
+    """One in ten latencies is disturbed; over twelve devices, of 20 measurements each."""
+    known = TransferPredictor(log_target=False).fit_sources(sources())
+    shares = []
+    for seed in range(60, 72):
+        X = choices(320, seed)
+        y = device(X, seed, noise=0.1)
+        y += 6 * y.std() * (np.random.default_rng(seed).uniform(size=len(y)) < 0.1)
+        model = copy(known).fit(X[:20], y[:20])
+        assert model.model_.mixture.factors.mean() == pytest.approx(1)
+        lower, upper = model.predict_interval(X[20:])
+        shares.append(np.mean((lower <= y[20:]) & (y[20:] <= upper)))
+    assert 0.8 < np.mean(shares) < 0.97
