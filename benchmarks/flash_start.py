@@ -7,6 +7,10 @@ word says (``autodistill/distill/start.py``). Students of the first published
 ``data/distilled/mobilebert-mini.csv`` began without it; those of the present one begin
 with it. Both have the same 24 students, half of them with layer norms, which alone
 differ, and the same batches (seed 0).
+
+What it found: with norms the start is .032 better (median; .020 to .067), and .025 after 50
+steps; after 500 steps nothing is left of it. Short runs rank better for it: tau with 500 steps
+is .82 for .75 at the start, .79 for .75 after 25.
 """
 
 import io
@@ -17,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from flash_fidelity import FIT_ROWS, HERE, TABLE, first_seed
+from flash_fidelity import FIT_ROWS, HERE, TABLE, of_seed
 from flash_fidelity_report import resampled_tau
 
 FORMER = "b4706b5"  # the last revision whose table is of the former start
@@ -34,7 +38,9 @@ def former_table() -> pd.DataFrame:
 
 def main() -> None:
     """Write the JSON and print it."""
-    former, now = former_table(), first_seed()
+    former, now = former_table(), of_seed(0)
+    fields = list(now.columns[: now.columns.get_loc("parameters")])
+    assert now[fields].equals(former[fields]), "the same students in the same order"
     normed = now["normalization_type"] == "layer_norm"
     record: dict[str, Any] = {
         "command": "python benchmarks/flash_start.py",

@@ -4,15 +4,16 @@
 
 Distils the same student by every recipe that applies to the teacher, from the same
 text and with the same number of steps, and judges each on the same held-out
-passages. Recipes run as they are published, with their own starts (unless ``--start``
-gives all the same) and learning rates: none was chosen on what is reported here. A
-recipe that does not apply is a record with the reason. ``no-transfer`` is what they must
-be better than: under a teacher with a head, the words of the text alone are learnt,
-without it; under an embedding teacher the last layer and the output alone learn, as
-nothing else is to be had without transfer.
+passages. Recipes run with their own starts (unless ``--start`` gives all the same) and
+learning rates: none was chosen on what is reported here. A recipe that does not apply is
+a record with the reason. ``no-transfer`` is what they must be better than: under a
+teacher with a head, the words of the text alone are learnt, without it; under an
+embedding teacher the last layer and the output alone learn, as nothing else is to be had
+without transfer.
 
-Records go to ``recipes.json`` beside this script as they are made, under the name of
-teacher and student; a killed benchmark goes on where it was. ``--steps 10 --seeds 0`` is a
+Records go to ``recipes.json`` beside this script as they are made, a table for each
+teacher, student, number of steps and common start, in place of a former one; a killed
+benchmark goes on where it was. ``--steps 10 --seeds 0`` is a
 trial of a few minutes.
 """
 
@@ -66,13 +67,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_one(recipe: str, seed: int, teacher: Path, options: argparse.Namespace) -> dict[str, Any]:
+def run_one(
+    recipe: str, seed: int, teacher: Path, options: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
     """Distil once, or read what is finished.
 
     Raises:
         SystemExit: The command failed or was interrupted; what is done is kept.
     """
-    out = options.out / f"{recipe}-{seed}-{options.steps}"
+    out = folder / f"{recipe}-{seed}"
     if not (out / "result.json").exists():
         words = {
             "teacher": teacher,
@@ -101,14 +104,21 @@ def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> 
         for name in dict.fromkeys(one["recipe"] for one in records if "seed" in one)
     }
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    names = header["teacher"]["name"], header["student"]["name"], f"{header['steps']} steps"
-    tables[", ".join(names)] = {
+    tables[name_of(header)] = {
         **header,
         "at": now,
         "quality": means,
         "records": records,
     }
     path.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+
+
+def name_of(header: dict[str, Any]) -> str:
+    """Of a table: teacher, student, length, and the start where all have the same."""
+    names = [header["teacher"]["name"], header["student"]["name"], f"{header['steps']} steps"]
+    if header["start"] in list(Start):
+        names.append(f"from {header['start']}")
+    return ", ".join(names)
 
 
 def summary(qualities: Sequence[float]) -> dict[str, float]:
@@ -136,6 +146,8 @@ def main() -> None:
         "tokens": options.steps * options.batch_size * options.sequence_length,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+    words = name_of(header).replace(", ", "-").replace(" ", "-")
+    runs = options.out / f"{words}-{teacher.fingerprint}"
     records: list[dict[str, Any]] = []
     for name in options.recipes:
         try:
@@ -145,7 +157,7 @@ def main() -> None:
             write(options.records, header, records)
             continue
         for seed in options.seeds:
-            result = run_one(name, seed, folder, options)
+            result = run_one(name, seed, folder, options, runs)
             figures = ("quality", "standard_error", "agreement", "start", "seconds", "tokens_per_s")
             records.append(
                 {"recipe": name, "seed": seed, **{figure: result[figure] for figure in figures}}

@@ -101,7 +101,8 @@ MOBILEBERT = Recipe(
     summary="feature maps and attention layer after layer, then soft targets and masked words",
     source="MobileBERT, https://arxiv.org/abs/2004.02984, sections 3.3 to 3.5",
     # The embedding and the classifier are the teacher's in the paper. Widths differ here, so
-    # they begin as its main directions, and the blocks at the identity.
+    # the table that both share begins as the teacher's in its main directions, rescaled. Ours:
+    # the blocks begin at the identity, the classifier's bias as the words' frequencies.
     start=Start.WORDS,
     stages=(
         # 240,000 and 500,000 steps in the published run. There lower layers learn on at a

@@ -13,7 +13,8 @@ architectures.
 A layer norm would bring every word to one size, and so lose how much each says: of a
 passage's mean, rare words are the larger part. So where there are norms the table's first
 column makes up the difference: with it all rows are of one size, and the norm divides all
-by the same number. On students of MiniLM that is worth .02 to .04 of fidelity at the start.
+by the same number. On students of MiniLM that is worth .03 of fidelity at the start and nothing
+after 500 steps; short runs rank students better for it (``benchmarks/flash_start.py``).
 
 Axes: n = passages, L = sequence, V = vocabulary, e = output width, k = kept.
 """

@@ -65,7 +65,7 @@ def test_recipes_published_factors_are_as_published() -> None:
         ("query_relations", "key_relations", "value_relations"), 1
     )
     assert RECIPES["distilbert"].start is Start.TEACHER_LAYERS
-    assert RECIPES["mobilebert"].start is Start.WORDS  # embedding and classifier: the teacher's
+    assert RECIPES["mobilebert"].start is Start.WORDS  # the teacher's table
 
 
 def test_recipes_train_layer_after_layer_what_the_loss_reaches(teachers) -> None:
