@@ -186,16 +186,17 @@ def scores(stops: Sequence[int], full: int) -> dict[str, Score]:
 
 
 def analysis(runs: Runs, stops: Sequence[int], full: int) -> dict[str, Any] | None:
-    """Rank correlations with the full run; None with fewer than five students."""
+    """Rank correlations with the full run; None with fewer than five students.
+
+    Seeds that fewer students have got so far with are left out.
+    """
     known = {seed for _, seed, steps in runs.lines if steps == full}
     one = {seed: runs.students([seed], full) for seed in sorted(known)}
-    seeds = [seed for seed, students in one.items() if len(students) >= 5]
-    if not seeds:
+    most = max((len(students) for students in one.values()), default=0)
+    if most < 5:
         return None
-    both = runs.students(seeds, full)
-    two = len(seeds) > 1 and len(both) >= 5
-    students = both if two else one[seeds[0]]
-    used = seeds if two else seeds[:1]
+    used = [seed for seed, students in one.items() if len(students) == most]
+    students = runs.students(used, full)
     same = [(s, s) for s in used]
     other = [(a, b) for a in used for b in used if a != b]
     rows = {}
