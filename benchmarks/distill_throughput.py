@@ -2,7 +2,7 @@
 
     pip install -e ".[test]"
     export JAX_PLATFORMS=cpu
-    python benchmarks/distill_throughput.py                        # all cases, about 40 minutes
+    python benchmarks/distill_throughput.py                        # all cases, 20 to 40 minutes
     python benchmarks/distill_throughput.py --only embedding/6x384 # one of them, 3 minutes
     python benchmarks/distill_throughput.py --only embedding/24x512 --scan --rounds 3
 
@@ -42,22 +42,24 @@ ratio within a round. The peak is each library's own product of two large matric
 the same rounds. ``parts`` says where the time of our step goes, from a trace: the
 share of each kind of operation in the time of all.
 
-What it found on two cores of an AMD EPYC (Zen 4) with about 200 GFLOP/s of float32
-products: neither target is met, of twice PyTorch's tokens per second without the cache
-and four times with it. In float32 ours does 0.9 to 1.0 and 1.8 to 2.4 times PyTorch's for
-the small students, 1.0 and 1.3 for ``6x384`` under both recipes, 1.1 and 1.3 for
-``24x512`` with its layers as one loop. In bfloat16, against the faster of PyTorch's two
-precisions, 1.1 to 1.4 and 2.0 to 2.5 for the small students, 1.4 and 1.6 to 1.8 for
-``6x384``: 1.3 to 2.0 times our own float32. Where PyTorch has its targets too,
-ours-cached is about level with it in float32 and 1.1 to 1.7 times as fast in bfloat16.
-The cause is that both libraries run close to the same limit: for ``6x384`` our float32
-step reaches 0.66 to 0.73 of the peak (0.60 was wanted), PyTorch's about as much, so twice
-its speed would take more than the whole peak. In bfloat16 products take half of the step
-and run at their peak; the rest is softmax and other reductions, elementwise work, copies,
-and the products of attention, which XLA widens to float32. For ``24x512``, at 0.45 in
-float32, a fifth goes into copies in and out of the loop, and bfloat16 gains a tenth: 0.8
-times PyTorch's, whose own bfloat16 gains more there. Nothing was measured on a GPU, nor
-``24x512`` under the masked-lm recipe.
+What it found on two cores of an AMD EPYC (Zen 5), layers unrolled, three rounds: neither
+target is met, of twice PyTorch's tokens per second without the cache and four times with
+it. In float32 ours does 1.4 to 1.6 and 2.5 to 3.3 times PyTorch's for the small students,
+1.6 to 1.7 and 2.2 for ``6x384``, 1.5 and 1.7 for ``24x512``. In bfloat16, against the faster
+of PyTorch's two precisions, 1.1 to 1.5 and 2.1 to 2.6 for the small students, 1.4 to 1.9 and
+1.7 to 2.4 for ``6x384``, 1.4 and 1.5 for ``24x512``: 1.2 to 1.4 times our own float32. Where
+PyTorch has its targets too, ours-cached is 1.2 to 1.6 times as fast in float32 and 1.2 to 2.2
+in bfloat16. Shares of our peak in float32: 0.60 for ``6x384`` (0.60 was wanted), 0.49 for
+``24x512``, 0.45 to 0.53 for the small ones; what is not products is softmax and other
+reductions, elementwise work and the products of attention.
+
+That much of it is the machine's: XLA's float32 products run at 470 to 500 GFLOP/s here, and
+PyTorch's at 225; in bfloat16 at 700 to 800 and 950. On a Zen 4, where both had about 200 in
+float32, ours did 0.9 to 1.1 and 1.3 to 2.4 times PyTorch's, and reached 0.66 to 0.73 of the
+peak for ``6x384``: twice PyTorch's speed would have taken more than the whole peak. Layers as
+one loop copy their states in and out of it: of ``24x512`` that took a fifth of the step there,
+and two fifths in bfloat16. Nothing was measured on a GPU, nor ``24x512`` under the masked-lm
+recipe.
 """
 
 import argparse
@@ -516,10 +518,14 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
+    """Its name with family and model, as one name stands for several generations."""
+    said = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+        name, _, value = line.partition(":")
+        said.setdefault(name.strip(), value.strip())
+    if "model name" not in said:
+        return platform.processor()
+    return f"{said['model name']}, family {said['cpu family']}, model {said['model']}"
 
 
 def main() -> None:
@@ -533,7 +539,6 @@ def main() -> None:
     arguments = parser.parse_args()
     result = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cases": {}}
     result |= {
-        "processor": f"{processor()}, {len(os.sched_getaffinity(0))} cores",
         "versions": versions(),
         "batch": BATCH,
         "length": LENGTH,
@@ -545,6 +550,7 @@ def main() -> None:
                 continue
             found = measure(case, rounds=arguments.rounds, seconds=arguments.seconds)
             found["unroll"] = case.unroll
+            found["processor"] = f"{processor()}, {len(os.sched_getaffinity(0))} cores"
             result["cases"][case.name] = found
             arguments.out.write_text(json.dumps(result, indent=1) + "\n")
             for arm, name in (("", ""), ("-bfloat16", "_bfloat16")):
