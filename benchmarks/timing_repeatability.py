@@ -6,13 +6,13 @@ Two builds as ``python -m autodistill.profiler --target cpu`` makes them, each i
 process, in another random order, with a canary; on a machine that does nothing else.
 
 Where the machine itself drifts, two builds differ by as much: the canary's spread is in
-the result for that. ``timing_repeatability.json`` is of two cores of a shared AMD EPYC (Zen
-5): two builds are 2.5% apart (median; Spearman .991), and the canary moved by 2 and 4% within
-a build. On a busier host (Zen 4) turns of one program, a second apart, differ by 10 to 17% (standard deviation of the logarithm; two
-thirds of that variance is a turn's own, the rest is common to all programs and lasts some
-five seconds); to divide by a matrix product timed beside each turn made it no less. Turns
-that are many, short and spread over minutes brought two builds from 6.8% to 4.2% apart, in
-2.4 times the seconds.
+the result for that. ``timing_repeatability.json`` is of two cores of a shared AMD EPYC
+(Zen 5): two builds are 2.5% apart (median; Spearman .991), and the canary moved by 2 and 4%
+within a build. On a busier host (Zen 4) turns of one program, a second apart, differ by 10
+to 17% (standard deviation of the logarithm; two thirds of that variance is a turn's own, the
+rest is common to all programs and lasts some five seconds); to divide by a matrix product
+timed beside each turn made it no less. There turns that are many, short and spread over
+minutes brought two builds from 6.8% to 4.2% apart, in 2.4 times the seconds.
 
 ``timing_repeatability_12s.json`` is of another shared host, with ``--max-seconds 12``:
 there the runs of one program lie as far apart as 29% (half of them, relative), the
