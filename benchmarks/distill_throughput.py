@@ -82,6 +82,7 @@ from distill_parts import parts_of_step
 
 from autodistill.distill.freed_memory import keep_freed_memory
 from autodistill.models.config import BertConfig, EncoderConfig
+from autodistill.profiler.machine import usable_cores
 from autodistill.space import SearchSpace, Value
 from autodistill.space.families import encoder_config
 
@@ -550,7 +551,7 @@ def main() -> None:
                 continue
             found = measure(case, rounds=arguments.rounds, seconds=arguments.seconds)
             found["unroll"] = case.unroll
-            found["processor"] = f"{processor()}, {len(os.sched_getaffinity(0))} cores"
+            found["processor"] = f"{processor()}, {usable_cores()} cores"
             result["cases"][case.name] = found
             arguments.out.write_text(json.dumps(result, indent=1) + "\n")
             for arm, name in (("", ""), ("-bfloat16", "_bfloat16")):

@@ -141,18 +141,20 @@ def distillers(cache: Path) -> dict[int, FlashDistiller]:
         materials = make_materials(
             teacher, tokens, text, settings, cache_dir=cache, display=display
         )
-    base = materials.distiller
-    return {
-        seed: FlashDistiller(
-            teacher,
-            base.passages,
-            base.outputs,
-            base.start,
-            base.held_out,
-            replace(settings, seed=seed),
-        )
-        for seed in {seed for seed, _ in PHASES}
-    }
+    seeds = {seed for seed, _ in PHASES}
+    return {seed: changed(materials.distiller, seed=seed) for seed in seeds}
+
+
+def changed(distiller: FlashDistiller, **changes: Any) -> FlashDistiller:
+    """The same text and teacher under other settings."""
+    return FlashDistiller(
+        distiller.teacher,
+        distiller.passages,
+        distiller.outputs,
+        distiller.start,
+        distiller.held_out,
+        replace(distiller.settings, **changes),
+    )
 
 
 def run(store: Store, cache: Path) -> None:

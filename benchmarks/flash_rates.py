@@ -12,7 +12,6 @@ that is worth.
 """
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from flash_fidelity import (
     HERE,
     ORDER,
     Store,
+    changed,
     config_of,
     distillers,
     of_seed,
@@ -32,8 +32,6 @@ from flash_fidelity import (
     students,
 )
 from flash_fidelity_report import resampled_tau
-
-from autodistill.distill.flash import FlashDistiller
 
 STOPS, FULL, SEED, OTHER_SEED = (25, 50, 100), 500, 0, 1
 ROWS = 2048  # that the output layer is refitted on
@@ -45,7 +43,7 @@ def run(store: Store, cache: Path) -> None:
     store.folder.mkdir(parents=True, exist_ok=True)
     base, sample = distillers(cache)[SEED], students()
     for name, changes in VARIANTS.items():
-        distiller = changed(base, changes)
+        distiller = changed(base, **changes)
         for number in ORDER:
             with store.claim(f"{name}-{number}") as mine:
                 done = {(r["variant"], r["student"]) for r in store.read()}
@@ -58,18 +56,6 @@ def run(store: Store, cache: Path) -> None:
                         record[f"quality_{stop}"] = found["quality"]
                     store.add(record)
                     jax.clear_caches()
-
-
-def changed(distiller: FlashDistiller, changes: dict[str, Any]) -> FlashDistiller:
-    """The same text and teacher under other settings."""
-    return FlashDistiller(
-        distiller.teacher,
-        distiller.passages,
-        distiller.outputs,
-        distiller.start,
-        distiller.held_out,
-        replace(distiller.settings, **changes),
-    )
 
 
 def report(store: Store) -> None:
