@@ -1,6 +1,6 @@
 """What a change of the flash distillation did to a search: two revisions, one command.
 
-    python benchmarks/flash_change.py --before ca98124     # 20 minutes on two cores
+    python benchmarks/flash_change.py --before ca98124 --budget 6 --seeds 0 1  # 20 minutes
 
 Runs ``python -m autodistill.search`` with the same settings under an earlier revision of
 this repository and under the last commit, each in a worktree of git, one after the other,
@@ -11,12 +11,13 @@ both. Front: share of the rectangle between the reference (fidelity 0.4, the bas
 latency) and the best (fidelity 0.7, no latency) that the students dominate, on a
 logarithmic scale of latency from a twentieth of the baseline's.
 
-Writes ``flash_change.json``. What it found with a budget of 6 and one seed, on two cores
-of an AMD EPYC: the baseline, the one student that both have, went from a fidelity of .556
-to .562 in 104 s for 116, other students took 32 s for 36 (median), the best one .618 for
-.556, and the front .28 of the rectangle for .20. The baseline's gain is one and a half
-standard errors; best and front owe to the search as well, which has changed since, too.
-How short runs rank is in ``flash_fidelity.json``.
+Writes ``flash_change.json``. What it found with a budget of 6 and two seeds, on two cores
+of an AMD EPYC (Zen 5): the baseline, the one student that both have, went from a fidelity of
+.556 and .554 to .562 under both seeds, in 50 s for 64 and 67; other students took 18 and 14 s
+for 21 and 18 (median); the front .28 and .29 of the rectangle for .20 and .28. The best
+student has .618 for .556 under one seed, .597 for .613 under the other. The baseline's gain is
+one to two standard errors; best and front owe to the search as well, which has changed since,
+too. How short runs rank is in ``flash_fidelity.json``.
 """
 
 import argparse
