@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from autodistill.models.activations import ACTIVATION_FUNCTIONS
 from autodistill.models.config import EncoderConfig, MobileBertConfig
-from autodistill.models.layers import ACTIVATION_FUNCTIONS, Linear, normalization
+from autodistill.models.layers import Linear, normalization
 from autodistill.models.product import product, unfolded_transpose
 
 

@@ -6,22 +6,15 @@ path *is* its checkpoint name (see ``checkpoint.py``).
 Axes: B = batch, L = sequence, C = channels, H = heads, D = head width.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from autodistill.models.activations import ACTIVATION_FUNCTIONS
+from autodistill.models.attention import query_key_products, softmax, weighted_values
 from autodistill.models.product import product
-
-ACTIVATION_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "gelu": partial(jax.nn.gelu, approximate=False),
-    "gelu_new": partial(jax.nn.gelu, approximate=True),
-    "relu": jax.nn.relu,
-    "silu": jax.nn.silu,
-}
 
 
 def _no_value(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
@@ -144,12 +137,12 @@ def attend(
         return x.reshape(*x.shape[:-1], heads, -1)
 
     query, key, value = split(query), split(key), split(value)
-    scores = jnp.einsum("blhd,bmhd->bhlm", query, key) * query.shape[-1] ** -0.5
+    scores = query_key_products(query, key) * query.shape[-1] ** -0.5
     scores = scores.astype(jnp.float32)
     if bias is not None:
         scores = scores + bias
-    probabilities = jax.nn.softmax(scores, axis=-1)
-    mixed = jnp.einsum("bhlm,bmhd->blhd", probabilities.astype(value.dtype), value)
+    probabilities = softmax(scores)
+    mixed = weighted_values(probabilities.astype(value.dtype), value)
     return mixed.reshape(*mixed.shape[:2], -1), probabilities
 
 

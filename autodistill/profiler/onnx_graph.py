@@ -21,6 +21,7 @@ from flax import nnx
 from autodistill.errors import TargetError
 from autodistill.models.encoder import Encoder
 from autodistill.models.layers import attention_bias
+from autodistill.models.platforms import one_form
 
 if TYPE_CHECKING:
     import onnx
@@ -67,12 +68,14 @@ def export_encoder(encoder: Encoder, *, batch_size: int, sequence_length: int) -
         function: Any, names: Sequence[str], inputs: Sequence[Any], weights: Any, out: Sequence[str]
     ) -> "onnx.ModelProto":
         leaves = jax.tree.leaves(weights)
-        return to_onnx(
-            function,
-            [*inputs, *(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)],
-            input_names=[*names, *_weight_names(leaves)],
-            output_names=list(out),
-        )
+        shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+        with one_form():
+            return to_onnx(
+                function,
+                [*inputs, *shapes],
+                input_names=[*names, *_weight_names(leaves)],
+                output_names=list(out),
+            )
 
     first = exported(embed, (IDS, MASK), (tokens, tokens), embedding_weights, (_STATES, _BIAS))
     each = exported(block, (_STATES, _BIAS), (hidden, bias), layers[0][1], (HIDDEN,))
