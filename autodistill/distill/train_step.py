@@ -108,7 +108,9 @@ def make_step(
             (gradients, means), _ = jax.lax.scan(add, zeros, micros)
         updates, optimiser_state = optimiser.update(gradients, state.rest.optimiser, state.params)
         rest, number = state.rest, state.rest.step + 1
-        sound = jnp.isfinite(means["loss"]) & jnp.isfinite(optax.tree.norm(gradients))
+        # One vector, as the optimiser has it: one sum instead of one for each weight.
+        gradient = jnp.concatenate([jnp.ravel(one) for one in jax.tree.leaves(gradients)])
+        sound = jnp.isfinite(means["loss"]) & jnp.isfinite(optax.tree.norm(gradient))
         newly_bad = (rest.first_bad == 0) & ~sound
         return State(
             optax.apply_updates(state.params, updates),

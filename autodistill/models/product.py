@@ -17,8 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from autodistill.models.platforms import by_platform
-
 ArrayT = TypeVar("ArrayT", jax.Array, np.ndarray, np.ndarray | jax.Array)
 
 FLOAT32 = jnp.float32
@@ -47,7 +45,7 @@ def unfolded_transpose(matrix: ArrayT) -> ArrayT:  # (r, n) -> (n, r)
 
     if matrix.dtype != jnp.bfloat16:  # as fast when it is folded
         return matrix.T
-    return by_platform(in_tiles, jnp.transpose, matrix)
+    return jax.lax.platform_dependent(matrix, cpu=in_tiles, default=jnp.transpose)
 
 
 def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
