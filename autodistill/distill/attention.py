@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from autodistill.errors import RecipeError
+from autodistill.models.attention import query_key_products
 
 LEAST = 1e-12  # probability; below it logarithms stand still
 
@@ -65,7 +66,7 @@ def attention_scores(
 ) -> jax.Array:  # (B, H, L, M)
     """Scaled products of queries and keys, as attention takes their softmax."""
     query, key = split_heads(query, heads), split_heads(key, heads)
-    return jnp.einsum("blhd,bmhd->bhlm", query, key) * query.shape[-1] ** -0.5
+    return query_key_products(query, key) * query.shape[-1] ** -0.5
 
 
 def split_heads(x: jax.Array, heads: int) -> jax.Array:

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 
 from autodistill.distill.attention import split_heads
 from autodistill.errors import RecipeError
+from autodistill.models.attention import query_key_products
 
 MOST_HEADS = 48  # MiniLMv2's for teachers of BERT-base's width [Wang2021]
 
@@ -67,7 +68,7 @@ def _log_relations(states: jax.Array, attention_mask: jax.Array, heads: int) -> 
             f"{states.shape[-1]}"
         )
     split = split_heads(states, heads)
-    products = jnp.einsum("blhd,bmhd->bhlm", split, split) * split.shape[-1] ** -0.5
+    products = query_key_products(split, split) * split.shape[-1] ** -0.5
     hidden = jnp.finfo(jnp.float32).min
     products = jnp.where(attention_mask[:, None, None, :] > 0, products, hidden)
     return jax.nn.log_softmax(products, axis=-1)
