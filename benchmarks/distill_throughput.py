@@ -43,22 +43,22 @@ the same rounds. ``parts`` says where the time of our step goes, from a trace: t
 share of each kind of operation in the time of all.
 
 What it found on two cores of an AMD EPYC (Zen 5), layers unrolled, three rounds: neither
-target is met, of twice PyTorch's tokens per second without the cache and four times with
-it. In float32 ours does 1.6 to 1.7 and 2.9 to 3.4 times PyTorch's for the small students,
-1.8 and 2.2 to 2.4 for ``6x384``, 1.4 to 1.6 and 1.7 to 1.8 for ``24x512``. In bfloat16,
-against the faster of PyTorch's two precisions, 1.2 to 1.8 and 2.0 to 3.1 for the small
-students, 1.6 to 2.0 and 2.0 to 2.5 for ``6x384``, 1.6 to 1.7 and 1.7 to 1.8 for ``24x512``:
-1.2 to 1.5 times our own float32. Where PyTorch has its targets too, ours-cached is 1.3 to 1.8
-times as fast in float32 and 1.2 to 2.3 in bfloat16. Against the model as transformers calls
-it, with scores at all positions, float32 does 2.4 to 3.3 and 2.9 to 6.6 times its tokens.
-Shares of our peak in float32: 0.67 and 0.68 for ``6x384`` (0.60 was wanted), 0.49 and 0.56
-for ``24x512``, 0.47 to 0.57 for the small ones; what is not products is softmax and other
-reductions, elementwise work and the products of attention. Attention and GELU in the forms
-that are fast on CPUs (``models/attention.py``, ``models/activations.py``) took a tenth to a
-seventh off a step of the small students, and 7% off one of ``6x384``.
+target is met, of twice PyTorch's tokens per second without the cache and four times with it.
+In float32 ours does 1.6 to 1.7 and 2.9 to 3.4 times PyTorch's for the small students, 1.8 and
+2.2 to 2.4 for ``6x384``, 1.4 to 1.6 and 1.7 to 1.8 for ``24x512``. In bfloat16, against the
+faster of PyTorch's two precisions, 1.2 to 1.8 and 2.0 to 3.1 for the small students, 1.6 to
+2.0 and 2.0 to 2.5 for ``6x384``, 1.6 to 1.7 and 1.7 to 1.8 for ``24x512``: 1.2 to 1.5 times
+our own float32 (with the cache 1.1 to 1.4). Where PyTorch has its targets too, ours-cached is
+1.3 to 1.8 times as fast in float32 and 1.2 to 2.3 as PyTorch's bfloat16 in bfloat16. Against
+the model as transformers calls it, with scores at all positions, float32 does 2.4 to 3.3 and
+2.9 to 6.6 times its tokens. Shares of our peak in float32: 0.67 and 0.68 for ``6x384`` (0.60
+was wanted), 0.50 and 0.56 for ``24x512``, 0.47 to 0.57 for the small ones, without the cache;
+what is not products is softmax and other reductions, elementwise work and the products of
+attention. Attention and GELU in the forms that are fast on CPUs (``models/attention.py``,
+``models/activations.py``) are in these figures.
 
-That much of it is the machine's: XLA's float32 products run at 470 to 500 GFLOP/s here, and
-PyTorch's at 225; in bfloat16 at 700 to 800 and 950. On a Zen 4, where both had about 200 in
+That much of it is the machine's: XLA's float32 products run at 450 to 480 GFLOP/s here, and
+PyTorch's at 220; in bfloat16 at 670 to 830 and 900 to 950. On a Zen 4, where both had about 200 in
 float32, ours did 0.9 to 1.1 and 1.3 to 2.4 times PyTorch's, and reached 0.66 to 0.73 of the
 peak for ``6x384``: twice PyTorch's speed would have taken more than the whole peak. Layers as
 one loop copy their states in and out of it: of ``24x512`` that took a fifth of the step there,

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from autodistill.models.platforms import by_platform
 
 ROOT_OF_HALF = 0.5**0.5
+# Bound here: jax2onnx puts an operator of its own in the place of the name.
+_exact_gelu = partial(jax.nn.gelu, approximate=False)
 DENSITY_AT_0 = (2 * jnp.pi) ** -0.5  # of the standard normal distribution
 
 
@@ -29,7 +31,7 @@ def gelu(x: jax.Array) -> jax.Array:
         wide = x.astype(jnp.float32)
         return (wide * _normal_distribution(wide)).astype(x.dtype)
 
-    return by_platform(on_cpu, partial(jax.nn.gelu, approximate=False), x)
+    return by_platform(on_cpu, _exact_gelu, x)
 
 
 def _gelu_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
