@@ -10,6 +10,7 @@ Axes: B = batch, L, M = sequence, H = heads, D = head width.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,22 +30,7 @@ def query_key_products(
     def on_cpu(query: jax.Array, key: jax.Array) -> jax.Array:
         return _by_head(_rows(query), _columns(key))
 
-    def elsewhere(query: jax.Array, key: jax.Array) -> jax.Array:
-        return jnp.einsum("blhd,bmhd->bhlm", query, key)
-
-    return by_platform(on_cpu, elsewhere, query, key)
-
-
-def _query_key_backward(kept: Pair, cotangent: jax.Array) -> Pair:
-    def on_cpu(query: jax.Array, key: jax.Array, errors: jax.Array) -> Pair:
-        to_query = _by_head(errors, _rows(key))
-        return _from_rows(to_query), _from_columns(_by_head(_columns(query), errors))
-
-    def elsewhere(query: jax.Array, key: jax.Array, errors: jax.Array) -> Pair:
-        to_query = jnp.einsum("bhlm,bmhd->blhd", errors, key)
-        return to_query, jnp.einsum("bhlm,blhd->bmhd", errors, query)
-
-    return by_platform(on_cpu, elsewhere, *kept, cotangent)
+    return by_platform(on_cpu, partial(jnp.einsum, "blhd,bmhd->bhlm"), query, key)
 
 
 @jax.custom_vjp
@@ -57,22 +43,29 @@ def weighted_values(
     def on_cpu(weights: jax.Array, value: jax.Array) -> jax.Array:
         return _from_rows(_by_head(weights, _rows(value)))
 
-    def elsewhere(weights: jax.Array, value: jax.Array) -> jax.Array:
-        return jnp.einsum("bhlm,bmhd->blhd", weights, value)
+    return by_platform(on_cpu, partial(jnp.einsum, "bhlm,bmhd->blhd"), weights, value)
 
-    return by_platform(on_cpu, elsewhere, weights, value)
+
+def _given_back(
+    weights: jax.Array,  # (B, H, L, M)
+    errors: jax.Array,  # (B, L, H, D)
+) -> jax.Array:  # (B, M, H, D)
+    """``weighted_values`` with the weights transposed: what each position is told of its own."""
+
+    def on_cpu(weights: jax.Array, errors: jax.Array) -> jax.Array:
+        return _from_columns(_by_head(_columns(errors), weights))
+
+    return by_platform(on_cpu, partial(jnp.einsum, "bhlm,blhd->bmhd"), weights, errors)
+
+
+def _query_key_backward(kept: Pair, cotangent: jax.Array) -> Pair:
+    query, key = kept
+    return weighted_values(cotangent, key), _given_back(cotangent, query)
 
 
 def _weighted_backward(kept: Pair, cotangent: jax.Array) -> Pair:
-    def on_cpu(weights: jax.Array, value: jax.Array, errors: jax.Array) -> Pair:
-        to_weights = _by_head(_rows(errors), _columns(value))
-        return to_weights, _from_columns(_by_head(_columns(errors), weights))
-
-    def elsewhere(weights: jax.Array, value: jax.Array, errors: jax.Array) -> Pair:
-        to_weights = jnp.einsum("blhd,bmhd->bhlm", errors, value)
-        return to_weights, jnp.einsum("bhlm,blhd->bmhd", weights, errors)
-
-    return by_platform(on_cpu, elsewhere, *kept, cotangent)
+    weights, value = kept
+    return query_key_products(cotangent, value), _given_back(weights, cotangent)
 
 
 @jax.custom_vjp

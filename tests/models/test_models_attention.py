@@ -23,7 +23,7 @@ QUERY, KEY, WEIGHTS = (
 )
 
 
-def close(found, right, dtype):
+def assert_close(found, right, dtype):
     assert found.dtype == dtype
     assert found.shape == right.shape
     atol = DTYPES[dtype] * np.abs(right).max()
@@ -32,24 +32,25 @@ def close(found, right, dtype):
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_query_key_products_and_their_gradients(dtype, compiled):
-    function = jax.jit(query_key_products) if compiled else query_key_products
-    value, back = jax.vjp(function, jnp.asarray(QUERY, dtype), jnp.asarray(KEY, dtype))
-    to_query, to_key = back(jnp.asarray(WEIGHTS, dtype))
-    close(value, np.einsum("blhd,bmhd->bhlm", QUERY, KEY), dtype)
-    close(to_query, np.einsum("bhlm,bmhd->blhd", WEIGHTS, KEY), dtype)
-    close(to_key, np.einsum("bhlm,blhd->bmhd", WEIGHTS, QUERY), dtype)
-
-
-@pytest.mark.parametrize("compiled", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_weighted_values_and_their_gradients(dtype, compiled):
-    function = jax.jit(weighted_values) if compiled else weighted_values
-    value, back = jax.vjp(function, jnp.asarray(WEIGHTS, dtype), jnp.asarray(KEY, dtype))
-    to_weights, to_value = back(jnp.asarray(QUERY, dtype))
-    close(value, np.einsum("bhlm,bmhd->blhd", WEIGHTS, KEY), dtype)
-    close(to_weights, np.einsum("blhd,bmhd->bhlm", QUERY, KEY), dtype)
-    close(to_value, np.einsum("bhlm,blhd->bmhd", WEIGHTS, QUERY), dtype)
+@pytest.mark.parametrize(
+    ("function", "given", "cotangent", "equation"),
+    [
+        (query_key_products, (QUERY, KEY), WEIGHTS, "blhd,bmhd->bhlm"),
+        (weighted_values, (WEIGHTS, KEY), QUERY, "bhlm,bmhd->blhd"),
+    ],
+    ids=["query_key_products", "weighted_values"],
+)
+def test_products_and_their_gradients(function, given, cotangent, equation, dtype, compiled):
+    """A gradient is the product of the cotangent and the other factor, by the same letters."""
+    function = jax.jit(function) if compiled else function
+    value, back = jax.vjp(function, *(jnp.asarray(factor, dtype) for factor in given))
+    first, second, result = re.split(",|->", equation)
+    assert_close(value, np.einsum(equation, *given), dtype)
+    to_first, to_second = back(jnp.asarray(cotangent, dtype))
+    expected = np.einsum(f"{result},{second}->{first}", cotangent, given[1])
+    assert_close(to_first, expected, dtype)
+    expected = np.einsum(f"{result},{first}->{second}", cotangent, given[0])
+    assert_close(to_second, expected, dtype)
 
 
 def attention(query, key):
@@ -72,7 +73,7 @@ def test_gradients_of_the_whole_are_those_of_plain_attention(elsewhere):
     else:
         found = jax.grad(attention, (0, 1))(*given)
     for a, b in zip(found, expected, strict=True):
-        close(a, np.asarray(b, float), "float32")
+        assert_close(a, np.asarray(b, float), "float32")
 
 
 def test_what_is_exported_asks_for_no_platform():
