@@ -64,9 +64,9 @@ class Arguments:
     """autodistill, embedding, mobilebert, distilbert, tinybert, minilm or nas-bert;
     --list-recipes says what each does."""
     start: Literal["random", "words", "teacher-layers"] | None = None
-    """How weights begin: at random; as the teacher's word meanings in closed form; or as copies of
-    the teacher's layers, for a student that differs in depth alone. Default: as the recipe has
-    it."""
+    """How weights begin: at random; as the teacher's word meanings in closed form; or as the
+    teacher's layers, copied where only the depth differs, and cut down for a smaller BERT of a
+    BERT. Default: as the recipe has it."""
     start_from: Path | None = None
     """Folder of an already distilled student of near shape, as OUT/student of another run: weights
     begin with its, as far as both shapes have them."""

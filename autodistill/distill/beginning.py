@@ -19,7 +19,8 @@ from autodistill.distill.output_layer import (
     fit_token_output,
 )
 from autodistill.distill.passage_set import PassageSet, draw_passages
-from autodistill.distill.recipe import Planned, Recipe, Start
+from autodistill.distill.pruned import pruned_weights
+from autodistill.distill.recipe import Planned, Recipe, Start, differences
 from autodistill.distill.start import (
     WordStart,
     random_start,
@@ -31,7 +32,7 @@ from autodistill.distill.student import StudentProgram
 from autodistill.distill.targets import CacheSettings
 from autodistill.distill.teacher_outputs import TeacherOutputs, teacher_outputs
 from autodistill.models.checkpoint import HEAD_PREFIX
-from autodistill.models.config import EncoderConfig
+from autodistill.models.config import BertConfig, EncoderConfig
 from autodistill.teacher import Teacher, TeacherKind
 
 
@@ -152,7 +153,7 @@ def _encoder_weights(
         case Start.WORDS:
             assert material.words is not None, "made for this recipe"
             return started_weights(config, material.words, rng, head=head)
-        case Start.TEACHER_LAYERS:
+        case Start.TEACHER_LAYERS if not differences(teacher.config, config):
             copied = random_weights(config, rng, head=head)  # the names that there are
             layers = maps.uniform(config.num_hidden_layers, teacher.config.num_hidden_layers)
             for name in copied:
@@ -160,6 +161,18 @@ def _encoder_weights(
                 assert source is not None, "no deeper than the teacher: checked by the recipe"
                 copied[name] = teacher.weights[source].copy()
             return copied
+        case Start.TEACHER_LAYERS:
+            assert isinstance(teacher.config, BertConfig), "checked by the recipe"
+            assert isinstance(config, BertConfig), "checked by the recipe"
+            return pruned_weights(
+                teacher.encoder,
+                teacher.weights,
+                teacher.config,
+                config,
+                material.passages,
+                rng,
+                head=head,
+            )
         case Start.STUDENT:
             assert material.words is not None and donor is not None, "given with this start"
             return inherited(started_weights(config, material.words, rng, head=head), config, donor)

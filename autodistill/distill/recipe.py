@@ -12,9 +12,15 @@ from autodistill.distill.layer_map import LayerMap
 from autodistill.distill.terms import Need, Term
 from autodistill.errors import RecipeError
 from autodistill.models.checkpoint import HEAD_PREFIX
-from autodistill.models.config import EncoderConfig, MobileBertConfig
+from autodistill.models.config import BertConfig, EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, TeacherKind
 
+NO_LARGER = (  # than a teacher of BERT's family, for a student that begins with its layers
+    "num_hidden_layers",
+    "hidden_size",
+    "max_position_embeddings",
+    "type_vocab_size",
+)
 OF_STATES = frozenset({Need.HEAD, Need.EMBEDDING, Need.PROJECTIONS, Need.BLOCKS})
 ADAPT = "python -m autodistill.teacher adapt"
 
@@ -24,7 +30,7 @@ class Start(StrEnum):
 
     RANDOM = "random"
     WORDS = "words"  # the teacher's word meanings in closed form, blocks at the identity
-    TEACHER_LAYERS = "teacher-layers"  # copies, at even distances
+    TEACHER_LAYERS = "teacher-layers"  # at even distances: copies, or pruned ones
     STUDENT = "student"  # what an already distilled one has learnt
 
 
@@ -227,19 +233,36 @@ def _check(recipe: Recipe, stage: Stage, teacher: Teacher, student: EncoderConfi
         )
 
 
+def differences(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
+    """The fields in which two encoders of one family differ, but for their depth."""
+    own, theirs = vars(student), vars(teacher)
+    ignored = ("num_hidden_layers", "pad_token_id")
+    return [name for name in theirs if name not in ignored and own.get(name) != theirs[name]]
+
+
 def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> None:
+    """A BERT may begin with a larger BERT's layers; any other student must be as wide."""
     if recipe.start is not Start.TEACHER_LAYERS:
         return
-    deeper = student.num_hidden_layers > teacher.config.num_hidden_layers
-    other = [
-        name
-        for name, value in vars(teacher.config).items()
-        if name not in ("num_hidden_layers", "pad_token_id") and vars(student).get(name) != value
-    ]
-    if student.model_type != teacher.config.model_type or other or deeper:
-        what = ", ".join(other) or "model_type" if not deeper else "num_hidden_layers"
+    theirs, ours = vars(teacher.config), vars(student)
+    if student.model_type != teacher.config.model_type:
+        wrong = [f"model_type ({student.model_type} of {teacher.config.model_type})"]
+    elif isinstance(teacher.config, BertConfig):
+        wrong = [
+            f"{name} ({ours[name]} of {theirs[name]})"
+            for name in NO_LARGER
+            if ours[name] > theirs[name]
+        ]
+    else:
+        wrong = [
+            f"{name} ({ours.get(name)} of {theirs[name]})"
+            for name in differences(teacher.config, student)
+        ]
+        if student.num_hidden_layers > teacher.config.num_hidden_layers:
+            wrong.append("num_hidden_layers")
+    if wrong:
         raise RecipeError(
-            f"the recipe {recipe.name} begins with copies of the teacher's layers, so all but the "
-            f"depth must be the teacher's; they differ in {what}. Take such a student, or another "
-            "--start or --recipe"
+            f"the recipe {recipe.name} begins with the teacher's layers, so the student must be of "
+            "its family and no deeper, and no wider if a BERT, or else as wide; this one differs "
+            f"in {', '.join(wrong)}. Take such a student, or another --start or --recipe"
         )

@@ -2,7 +2,7 @@
 
 ``.csv``   a header of fields, then one architecture per line. A latency table is
            such a file: its other columns are ignored.
-``.json``  a list of objects, field to value.
+``.json``  an object, field to value, or a list of them.
 ``.jsonl`` one such object per line.
 
 The family is ``model_type`` where that is given; else MobileBERT's where a field
@@ -127,9 +127,15 @@ def _from_jsonl(path: Path, text: str) -> Iterator[Located]:
 
 
 def _from_json(path: Path, text: str) -> Iterator[Located]:
-    """The list's items, each with the line on which it begins."""
-    if not isinstance(_parsed(path, text, 1), list):
-        raise SpaceError(f"{path} must hold a list of objects, as in [{{...}}, {{...}}]")
+    """The one object, or the list's items, each with the line on which it begins."""
+    whole = _parsed(path, text, 1)
+    if isinstance(whole, dict):
+        yield text.count("\n", 0, text.index("{")) + 1, whole
+        return
+    if not isinstance(whole, list):
+        raise SpaceError(
+            f"{path} must hold an object of fields, or a list of such, as in [{{...}}, {{...}}]"
+        )
     decoder = json.JSONDecoder()
     place = text.index("[") + 1
     while True:

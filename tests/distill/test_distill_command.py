@@ -240,12 +240,16 @@ def test_command_help_teaches(capsys) -> None:
         ({"architecture": "two.json"}, "must hold one architecture, the student's; it holds 2"),
         ({"architecture": "text.yaml"}, "architectures are read from .csv, .json, .jsonl"),
         ({"architecture": "odd.json"}, "num_attention_heads must divide"),
-        ({"start": "teacher-layers"}, "must be the teacher's; they differ in hidden_size"),
+        (
+            {"start": "teacher-layers", "architecture": "wide.json"},
+            "no wider if a BERT, or else as wide; this one differs in hidden_size (32 of 24)",
+        ),
     ],
 )
 def test_command_refuses_bad_input(changes, message, folder, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     other = {**ARCHITECTURE, "hidden_size": 32}
+    Path("wide.json").write_text(json.dumps([other]))
     Path("two.json").write_text(json.dumps([ARCHITECTURE, other]))
     Path("odd.json").write_text(json.dumps([{**ARCHITECTURE, "num_attention_heads": 3}]))
     Path("text.yaml").write_text("hidden_size: 16")

@@ -161,13 +161,13 @@ def test_recipes_need_a_step_per_phase(teachers) -> None:
         ("embedding", "masked", NARROW, "needs an embedding teacher.*--recipe mobilebert"),
         ("tinybert", "masked", replace(NARROW, num_attention_heads=4), "4 heads where .* has 2"),
         ("mobilebert", "masked", replace(NARROW, num_attention_heads=1), "num_attention_heads 2"),
-        ("distilbert", "masked", NARROW, "differ in hidden_size, intermediate_size"),
+        ("distilbert", "masked", BertConfig(2, 32, 2, 48, **SIZES), r"in hidden_size \(32 of 24\)"),
         ("distilbert", "masked", BertConfig(3, 24, 2, 48, **SIZES), "in num_hidden_layers"),
         (
             "distilbert",
             "masked",
             MobileBertConfig(2, 24, 2, 48, intra_bottleneck_size=24, **SIZES),
-            "must be the teacher's",
+            "of its family and no deeper",
         ),
     ],
 )

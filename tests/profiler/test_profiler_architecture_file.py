@@ -59,6 +59,12 @@ def test_json(write, indent):
     assert read_architectures(path) == [BERT, MOBILEBERT]
 
 
+def test_json_of_one(write):
+    assert read_architectures(write("a.json", json.dumps(SHAPE))) == [BERT]
+    with pytest.raises(SpaceError, match="line 2: num_attention_heads"):
+        read_architectures(write("b.json", "\n" + json.dumps({**SHAPE, "num_attention_heads": 5})))
+
+
 def test_jsonl(write):
     path = write("a.jsonl", f"{json.dumps(SHAPE)}\n\n{json.dumps(NARROW)}\n")
     assert read_architectures(path) == [BERT, MOBILEBERT]
@@ -101,7 +107,7 @@ def test_a_latency_table_is_such_a_file(tmp_path):
             "line 3: bert needs values for intermediate_size, num_att",
         ),
         ("a.json", '[\n{"hidden_size": 3},\n{]', "line 3, column 2: not JSON"),
-        ("a.json", "{}", "must hold a list of objects"),
+        ("a.json", "4", "must hold an object of fields, or a list of such"),
         ("a.json", json.dumps([SHAPE, 7], indent=1), "line 8: expected an object of fields; got 7"),
         ("a.json", json.dumps([SHAPE, {**SHAPE, "hidden_size": [3]}], indent=1), "line 8: an arch"),
         ("a.json", "[]", "holds no architecture"),
