@@ -32,7 +32,7 @@ from autodistill.distill.student import StudentProgram
 from autodistill.distill.targets import CacheSettings
 from autodistill.distill.teacher_outputs import TeacherOutputs, teacher_outputs
 from autodistill.models.checkpoint import HEAD_PREFIX
-from autodistill.models.config import BertConfig, EncoderConfig
+from autodistill.models.config import EncoderConfig
 from autodistill.teacher import Teacher, TeacherKind
 
 
@@ -162,17 +162,7 @@ def _encoder_weights(
                 copied[name] = teacher.weights[source].copy()
             return copied
         case Start.TEACHER_LAYERS:
-            assert isinstance(teacher.config, BertConfig), "checked by the recipe"
-            assert isinstance(config, BertConfig), "checked by the recipe"
-            return pruned_weights(
-                teacher.encoder,
-                teacher.weights,
-                teacher.config,
-                config,
-                material.passages,
-                rng,
-                head=head,
-            )
+            return pruned_weights(teacher, config, material.passages, rng, head=head)
         case Start.STUDENT:
             assert material.words is not None and donor is not None, "given with this start"
             return inherited(started_weights(config, material.words, rng, head=head), config, donor)

@@ -34,9 +34,10 @@ from autodistill.distill.passage_set import PassageSet
 from autodistill.distill.start import random_weights
 from autodistill.models.bert import BertEmbeddings, BertLayer
 from autodistill.models.checkpoint import HEAD_PREFIX, build
-from autodistill.models.config import BertConfig
+from autodistill.models.config import BertConfig, EncoderConfig
 from autodistill.models.encoder import Encoder
 from autodistill.models.layers import attention_bias
+from autodistill.teacher import Teacher
 
 TOKENS = 32_768  # with padding, that the teacher reads for it
 PENALTY = 1e-3  # of the ridges: many tokens, few units
@@ -55,10 +56,8 @@ class _Layer:
 
 
 def pruned_weights(
-    encoder: Encoder,
-    weights: Mapping[str, np.ndarray],
-    teacher: BertConfig,
-    config: BertConfig,
+    teacher: Teacher,
+    config: EncoderConfig,
     passages: PassageSet,
     rng: np.random.Generator,
     *,
@@ -67,18 +66,18 @@ def pruned_weights(
     """All weights of a student, by checkpoint name.
 
     Args:
-        encoder: The teacher's.
-        weights: The teacher's, with its head's if ``head``.
-        teacher: Its shape.
-        config: The student's: no deeper and no wider.
+        teacher: A BERT, with a head if ``head``.
+        config: The student's shape: a BERT, no deeper and no wider.
         passages: Read by both, to see what tells most.
         rng: For what has no counterpart.
         head: Whether there is a masked-LM head.
     """
+    shape, weights = teacher.config, teacher.weights
+    assert isinstance(shape, BertConfig) and isinstance(config, BertConfig), "see recipe.larger"
     count = max(TOKENS // passages.input_ids.shape[1], 1)
     ids, mask = passages.input_ids[:count], passages.attention_mask[:count]
-    chosen = [i for i in maps.uniform(config.num_hidden_layers, teacher.num_hidden_layers) if i]
-    first, layers = _teacher_states(encoder, ids, mask, chosen)
+    chosen = [i for i in maps.uniform(config.num_hidden_layers, shape.num_hidden_layers) if i]
+    first, layers = _teacher_states(teacher.encoder, ids, mask, chosen)
     units = _most_telling([first, *(one.put_out for one in layers)], config.hidden_size)
 
     pruned = random_weights(config, rng, head=head)
@@ -89,7 +88,7 @@ def pruned_weights(
     )
     for i, (number, layer) in enumerate(zip(chosen, layers, strict=True)):
         ours = _Part(pruned, f"encoder.layer.{i}.", config)
-        theirs = _Part(weights, f"encoder.layer.{number - 1}.", teacher)
+        theirs = _Part(weights, f"encoder.layer.{number - 1}.", shape)
         _cut_attention(ours, theirs, units, _made_up(states[real], units, layer.read), layer.read)
         states = ours.module().attention(states, states, states, bias)[0]
         made_up = _made_up(states[real], units, layer.attended)

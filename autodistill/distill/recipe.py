@@ -240,24 +240,26 @@ def differences(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
     return [name for name in theirs if name not in ignored and own.get(name) != theirs[name]]
 
 
+def larger(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
+    """In what a BERT exceeds another, so that it cannot begin as that cut down."""
+    ours, theirs = vars(student), vars(teacher)
+    return [
+        f"{name} ({ours[name]} of {theirs[name]})"
+        for name in NO_LARGER
+        if ours[name] > theirs[name]
+    ]
+
+
 def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> None:
     """A BERT may begin with a larger BERT's layers; any other student must be as wide."""
     if recipe.start is not Start.TEACHER_LAYERS:
         return
-    theirs, ours = vars(teacher.config), vars(student)
     if student.model_type != teacher.config.model_type:
         wrong = [f"model_type ({student.model_type} of {teacher.config.model_type})"]
     elif isinstance(teacher.config, BertConfig):
-        wrong = [
-            f"{name} ({ours[name]} of {theirs[name]})"
-            for name in NO_LARGER
-            if ours[name] > theirs[name]
-        ]
+        wrong = larger(teacher.config, student)
     else:
-        wrong = [
-            f"{name} ({ours.get(name)} of {theirs[name]})"
-            for name in differences(teacher.config, student)
-        ]
+        wrong = differences(teacher.config, student)
         if student.num_hidden_layers > teacher.config.num_hidden_layers:
             wrong.append("num_hidden_layers")
     if wrong:

@@ -1,5 +1,6 @@
 """A student cut from its teacher: equal to it where nothing that matters is cut."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -37,12 +38,17 @@ def layer(i: int, name: str) -> str:
     return f"encoder.layer.{i}.{name}"
 
 
-def cut(
-    weights: Weights, teacher: BertConfig, config: BertConfig, passages: PassageSet, **options: bool
-) -> Weights:
-    rng = np.random.default_rng(1)
-    encoder, head = build_encoder(teacher, weights), options.get("head", False)
-    return pruned_weights(encoder, weights, teacher, config, passages, rng, head=head)
+@pytest.fixture(scope="module")
+def cut(make_tiny_teacher, read: PassageSet) -> Callable[..., Weights]:
+    """The weights of a student, from those of its teacher and both shapes."""
+
+    def made(weights: Weights, shape: BertConfig, config: BertConfig, *, head=False) -> Weights:
+        encoder = build_encoder(shape, weights)
+        teacher = make_tiny_teacher(head=head)
+        teacher = replace(teacher, config=shape, weights=weights, encoder=encoder)
+        return pruned_weights(teacher, config, read, np.random.default_rng(1), head=head)
+
+    return made
 
 
 def states(config: BertConfig, weights: Weights, passages: PassageSet) -> np.ndarray:
@@ -56,9 +62,9 @@ def read(passages) -> PassageSet:
 
 
 @pytest.mark.parametrize("depth", [2, 4])
-def test_pruned_of_equal_width_is_a_copy(depth: int, read: PassageSet) -> None:
+def test_pruned_of_equal_width_is_a_copy(depth: int, cut) -> None:
     weights = teacher_weights(TEACHER, head=True)
-    pruned = cut(weights, TEACHER, replace(TEACHER, num_hidden_layers=depth), read, head=True)
+    pruned = cut(weights, TEACHER, replace(TEACHER, num_hidden_layers=depth), head=True)
     for name, value in pruned.items():
         source = name
         if name.startswith("encoder.layer."):
@@ -67,7 +73,7 @@ def test_pruned_of_equal_width_is_a_copy(depth: int, read: PassageSet) -> None:
         np.testing.assert_array_equal(value, weights[source], err_msg=name)
 
 
-def test_pruned_of_what_does_nothing_is_the_teacher(read: PassageSet) -> None:
+def test_pruned_of_what_does_nothing_is_the_teacher(cut, read: PassageSet) -> None:
     """Two heads of four and half of the neurons add a constant; the others are kept.
 
     The student's two heads are twice as wide as the teacher's, so that half of each is silent.
@@ -83,7 +89,7 @@ def test_pruned_of_what_does_nothing_is_the_teacher(read: PassageSet) -> None:
                 weights[layer(i, "attention.self.value.bias")][rows] *= 0.05
         weights[layer(i, "intermediate.dense.weight")][i : i + 16] = 0.0
     smaller = replace(TEACHER, num_attention_heads=2, intermediate_size=16)
-    pruned = cut(weights, TEACHER, smaller, read, head=True)
+    pruned = cut(weights, TEACHER, smaller, head=True)
     theirs, ours = states(TEACHER, weights, read), states(smaller, pruned, read)
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
     table = weights["embeddings.word_embeddings.weight"]
@@ -117,13 +123,13 @@ def twins(config: BertConfig) -> tuple[BertConfig, Weights]:
     return wide, weights
 
 
-def test_pruned_of_units_and_heads_that_repeat_others_is_the_teacher(read: PassageSet) -> None:
+def test_pruned_of_units_and_heads_that_repeat_others_is_the_teacher(cut, read: PassageSet) -> None:
     """Half of the hidden units, and half of the width of each head, can go."""
     config = BertConfig(2, 12, 2, 32, hidden_act="relu", **SIZES)
     wide, weights = twins(config)
     theirs = states(wide, weights, read)
     np.testing.assert_allclose(theirs[:, 12:], theirs[:, :12], atol=1e-5)
-    pruned = cut(weights, wide, config, read)
+    pruned = cut(weights, wide, config)
     ours = states(config, pruned, read)
     table = weights["embeddings.word_embeddings.weight"]
     units = [
@@ -135,7 +141,7 @@ def test_pruned_of_units_and_heads_that_repeat_others_is_the_teacher(read: Passa
     assert error < 1e-4
 
 
-def test_pruned_student_begins_nearer_than_a_plain_slice(read: PassageSet) -> None:
+def test_pruned_student_begins_nearer_than_a_plain_slice(cut, read: PassageSet) -> None:
     """Cut to two thirds: what was cut is made up for, as far as the rest tells it."""
     weights = teacher_weights(TEACHER)
     config = BertConfig(4, 16, 4, 16, hidden_act="gelu", **SIZES)
@@ -149,7 +155,7 @@ def test_pruned_student_begins_nearer_than_a_plain_slice(read: PassageSet) -> No
         left = theirs - design @ np.linalg.lstsq(design, theirs, rcond=None)[0]
         return float(left.var() / theirs.var())
 
-    pruned = cut(weights, TEACHER, config, read)
+    pruned = cut(weights, TEACHER, config)
     cut_error, slice_error = (unexplained(states(config, w, read)) for w in (pruned, sliced))
     assert cut_error < 0.8 * slice_error
 
