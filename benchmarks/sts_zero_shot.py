@@ -1,11 +1,8 @@
 """Zero-shot STS-B of a teacher and of its students: a check from outside their training text.
 
     python benchmarks/sts_zero_shot.py --sts STS-B --run runs/NAME
-    python benchmarks/sts_zero_shot.py --sts STS-B --distilled runs/half runs/tenth \\
-        --out benchmarks/sts_full_distillation.json
 
-Reads the students of a search's run folder, or of folders of
-``python -m autodistill.distill`` (and the teacher, by default the demo's), embeds
+Reads the students of a search's run folder (and the teacher, by default the demo's), embeds
 the sentence pairs of STS-B and correlates cosine similarity with the human score
 (Spearman). Nobody was trained on it. The mean of the teacher's word embeddings is
 the line that a student must pass to be of use. Writes ``sts_zero_shot.json`` beside
@@ -15,7 +12,8 @@ this script. About 20 seconds a model on two cores.
 import argparse
 import json
 import platform
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -110,62 +108,44 @@ def of_search(run: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             )
 
 
-def of_distillation(run: Path) -> tuple[Path, dict[str, Any]]:
-    """Folder and facts of the student of one full distillation."""
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    settings = result["settings"]
-    tokens_read = settings["steps"] * settings["train"]["batch_size"]
-    return run / "student", {
-        "model": run.name,
-        "fidelity": result["quality"],
-        "fidelity_at_start": result["start"]["quality"],
-        "recipe": result["recipe"],
-        "start_from": result["start_from"],
-        "steps": settings["steps"],
-        "passages_read": tokens_read,
-        "sequence_length": result["text"]["sequence_length"],
-        "train_s": result["seconds"],
-        "student": result["student"],
-        "seed": settings["seed"],
-    }
-
-
-def main() -> None:
-    """Score everything, print a table, write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sts", type=Path, required=True, help="folder with dev.tsv, sts-test.tsv")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--run", type=Path, help="run folder of a search")
-    which.add_argument("--distilled", type=Path, nargs="+", help="folders of full distillations")
-    parser.add_argument("--teacher", type=Path, default=None)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
-    options = parser.parse_args()
-
-    sets = {"dev": read_dev(options.sts), "test": read_test(options.sts)}
-    teacher = load_teacher(options.teacher or demo_teacher_folder())
+def report(
+    found: Iterable[tuple[Path, dict[str, Any]]], sts: Path, out: Path, teacher: Path | None = None
+) -> None:
+    """Score the teacher, its words and the students; print a table, write the JSON."""
+    sets = {"dev": read_dev(sts), "test": read_test(sts)}
+    whole = load_teacher(teacher or demo_teacher_folder())
     rows: list[dict[str, Any]] = [
-        {"model": "teacher", **{name: score(teacher, pairs) for name, pairs in sets.items()}},
+        {"model": "teacher", **{name: score(whole, pairs) for name, pairs in sets.items()}},
         {
             "model": "mean word embedding",
-            **{name: word_mean_score(teacher, pairs) for name, pairs in sets.items()},
+            **{name: word_mean_score(whole, pairs) for name, pairs in sets.items()},
         },
     ]
-    found = of_search(options.run) if options.run else map(of_distillation, options.distilled)
     for folder, facts in found:
         student = load_teacher(folder)
         rows.append(facts | {name: score(student, pairs) for name, pairs in sets.items()})
     for row in rows:
         mark = "*" if row.get("front") else " "
         print(f"{mark} {row['model']:<20} dev {row['dev']:.4f}  test {row['test']:.4f}")
-    kind = "run" if options.run else "distilled"
     record = {
-        "command": f"python benchmarks/sts_zero_shot.py --sts STS-B --{kind} ...",
+        "command": f"python benchmarks/{Path(sys.argv[0]).name} ...",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": platform.processor() or platform.machine(),
         "metric": "Spearman of cosine similarity with the human score",
         "rows": rows,
     }
-    options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Score the students of one search."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sts", type=Path, required=True, help="folder with dev.tsv, sts-test.tsv")
+    parser.add_argument("--run", type=Path, required=True, help="run folder of a search")
+    parser.add_argument("--teacher", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    options = parser.parse_args()
+    report(of_search(options.run), options.sts, options.out, options.teacher)
 
 
 if __name__ == "__main__":
