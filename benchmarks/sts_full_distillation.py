@@ -3,15 +3,15 @@
     python benchmarks/sts_full_distillation.py --out runs/sts
 
 Distils both students of the demo's teacher (``STUDENTS``) by the recipe ``embedding`` on
-public English text, without labels: paragraphs and questions of SQuAD, sentences of
-GLUE's tasks but MRPC's, from which STS-B took some of its own, and a seventh of a hundred novels.
-What is a sentence of STS-B is left out. Then ``sts_zero_shot.py`` scores both and their
+public English text, without labels: paragraphs and questions of SQuAD, sentences of SST-2,
+RTE, WNLI, CoLA and QNLI, and a seventh of a hundred novels. What is a sentence of STS-B is
+left out. Then ``sts_zero_shot.py`` scores both and their
 teacher; ``sts_full_distillation.json`` beside this script is its result. The shares are of
 multiply-adds per token in the encoder, without tables.
 
-An hour and a half on two cores; a run that was stopped goes on where it was. ``--steps 100`` is a
-trial of some minutes (most of them for the teacher, which reads the text once; its outputs
-take 9 GB of disk).
+An hour and a half on two cores; a run that was stopped goes on where it was. The teacher's
+outputs take 9 GB of disk. A trial with other ``--steps`` writes its result to the folder of
+``--out`` instead.
 """
 
 import argparse
@@ -111,7 +111,7 @@ def of_distillation(run: Path, teacher_cost: int) -> tuple[Path, dict[str, Any]]
     """Folder and facts of the student of one full distillation."""
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     settings = result["settings"]
-    tokens_read = settings["steps"] * settings["train"]["batch_size"]
+    passages_read = settings["steps"] * settings["train"]["batch_size"]
     return run / "student", {
         "model": run.name,
         "fidelity": result["quality"],
@@ -119,7 +119,7 @@ def of_distillation(run: Path, teacher_cost: int) -> tuple[Path, dict[str, Any]]
         "recipe": result["recipe"],
         "start_from": result["start_from"],
         "steps": settings["steps"],
-        "passages_read": tokens_read,
+        "passages_read": passages_read,
         "sequence_length": result["text"]["sequence_length"],
         "train_s": result["seconds"],
         "student": result["student"],
@@ -156,11 +156,13 @@ def main() -> None:
             "--steps": options.steps or steps,
             "--out": options.out / name,
         }
-        if distil([*(str(word) for pair in flags.items() for word in pair), "--unroll"]):
-            raise SystemExit(f"{name} was not finished; the same command goes on")
+        if code := distil([*(str(word) for pair in flags.items() for word in pair), "--unroll"]):
+            raise SystemExit(code)
     teacher_cost = multiply_adds(asdict(load_teacher(demo_teacher_folder()).config))
     found = (of_distillation(options.out / name, teacher_cost) for name in options.students)
-    report(found, options.data / "glue" / "STS-B", Path(__file__).with_suffix(".json"))
+    published = options.steps is None and len(options.students) == len(STUDENTS)
+    folder = Path(__file__).parent if published else options.out
+    report(found, options.data / "glue" / "STS-B", folder / "sts_full_distillation.json")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ gets of each layer the hidden units, heads and neurons that tell most:
 
 * Hidden units: those from which all others follow best, over all layers that are taken, by
   QR with column pivoting of the states' covariance.
-* What a layer of the teacher reads is made up from the student's own states by ridge
-  regression, and that map is multiplied into the layer's weights. So units that are gone, and
-  layers left out in between, are missed less.
+* Where units are gone, what a layer of the teacher reads is made up from the student's own
+  states by ridge regression, and that map is multiplied into the layer's weights.
 * Heads: those that change states most. A head that must be narrower keeps the directions in
   which its scores, and what it adds to the states, are largest (singular vectors).
-* Neurons: those that change states most. The mean of what is cut stays, in a bias.
+* Neurons: those that change states most. The mean of values and neurons that are cut stays,
+  in a bias.
 
 Whatever the student has beyond its teacher's size begins silent. Where nothing is cut, the
 weights are the teacher's. What layers put out is not fitted again: that begins nearer to the
@@ -20,7 +20,7 @@ teacher and ends further from it (3 x 192 of MiniLM, 1,000 steps of 64 x 32 toke
 Axes: n = tokens, D = hidden width of the teacher, d = of the student.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import jax
@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import qr
 
+from autodistill.corpus import mask_tokens
 from autodistill.distill import layer_map as maps
 from autodistill.distill.linear import Ridge, fit_ridge
 from autodistill.distill.passage_set import PassageSet
@@ -73,12 +74,15 @@ def pruned_weights(
         head: Whether there is a masked-LM head.
     """
     shape, weights = teacher.config, teacher.weights
-    assert isinstance(shape, BertConfig) and isinstance(config, BertConfig), "see recipe.larger"
+    assert isinstance(shape, BertConfig) and isinstance(config, BertConfig), "checked by the recipe"
     count = max(TOKENS // passages.input_ids.shape[1], 1)
     ids, mask = passages.input_ids[:count], passages.attention_mask[:count]
+    if head:  # it is read at hidden words
+        ids = mask_tokens(
+            ids, mask, seed=0, step=0, special=teacher.special, vocab_size=shape.vocab_size
+        ).input_ids
     chosen = [i for i in maps.uniform(config.num_hidden_layers, shape.num_hidden_layers) if i]
-    first, layers = _teacher_states(teacher.encoder, ids, mask, chosen)
-    units = _most_telling([first, *(one.put_out for one in layers)], config.hidden_size)
+    units = _most_telling(teacher.encoder, ids, mask, chosen, config.hidden_size)
 
     pruned = random_weights(config, rng, head=head)
     _cut_embeddings(pruned, weights, units)
@@ -86,7 +90,9 @@ def pruned_weights(
     states = build(lambda rngs: BertEmbeddings(config, rngs), pruned, prefix="embeddings.")(
         jnp.asarray(ids), None
     )
-    for i, (number, layer) in enumerate(zip(chosen, layers, strict=True)):
+    layers = _layers(teacher.encoder, ids, mask)
+    of_chosen = ((number, one) for number, one in layers if number in chosen)
+    for i, (number, layer) in enumerate(of_chosen):
         ours = _Part(pruned, f"encoder.layer.{i}.", config)
         theirs = _Part(weights, f"encoder.layer.{number - 1}.", shape)
         _cut_attention(ours, theirs, units, _made_up(states[real], units, layer.read), layer.read)
@@ -95,8 +101,8 @@ def pruned_weights(
         _cut_feed_forward(ours, theirs, units, made_up, layer.neurons)
         module = ours.module()
         states = module.output(module.intermediate(states), states)
-    if head:
-        _cut_head(pruned, weights, units, _made_up(states[real], units, layers[-1].put_out))
+        if head and i == len(chosen) - 1:
+            _cut_head(pruned, weights, units, _made_up(states[real], units, layer.put_out))
     return pruned
 
 
@@ -121,33 +127,31 @@ class _Part:
         return build(lambda _: BertLayer(self.config), self.weights, prefix=self.prefix)
 
 
-def _teacher_states(
-    encoder: Encoder, ids: np.ndarray, mask: np.ndarray, chosen: list[int]
-) -> tuple[np.ndarray, list[_Layer]]:
-    """What the first layer reads, and what passes through each chosen one, counted from 1."""
+def _layers(encoder: Encoder, ids: np.ndarray, mask: np.ndarray) -> Iterator[tuple[int, _Layer]]:
+    """What passes through each layer, counted from 1; one at a time, as they are large."""
     bias, real = attention_bias(jnp.asarray(mask)), mask > 0
-
-    def kept(x: jax.Array) -> np.ndarray:
-        return np.asarray(x, np.float32)[real]
-
     states = encoder.embeddings(jnp.asarray(ids), None)
-    first, layers = kept(states), []
     for number, layer in enumerate(encoder.encoder.layer, 1):
         attended, _ = layer.attention(states, states, states, bias)
         neurons = layer.intermediate(attended)
         put_out = layer.output(neurons, attended)
-        if number in chosen:
-            layers.append(_Layer(*map(kept, (states, attended, neurons, put_out))))
+        parts = (states, attended, neurons, put_out)
+        yield number, _Layer(*(np.asarray(part, np.float32)[real] for part in parts))
         states = put_out
-    return first, layers
 
 
-def _most_telling(states: list[np.ndarray], count: int) -> np.ndarray:  # (d,)
-    """The units from which the others follow best, in their order."""
-    covariance = np.zeros((states[0].shape[1],) * 2)
-    for one in states:
-        own = np.cov(one.T.astype(np.float64))
-        covariance += own / max(np.trace(own), 1e-12)
+def _most_telling(
+    encoder: Encoder, ids: np.ndarray, mask: np.ndarray, chosen: list[int], count: int
+) -> np.ndarray:  # (d,)
+    """The units from which the others follow best, in their order.
+
+    Over what the first layer reads and what the chosen ones put out, each of one size.
+    """
+    covariance = np.zeros(())
+    for number, layer in _layers(encoder, ids, mask):
+        for states in [layer.read] * (number == 1) + [layer.put_out] * (number in chosen):
+            own = np.cov(states.T.astype(np.float64))
+            covariance = covariance + own / max(np.trace(own), 1e-12)
     root, _ = _root_and_inverse(covariance)
     order = qr(root, mode="r", pivoting=True)[1]
     return np.sort(order[:count])
@@ -177,7 +181,8 @@ def _cut_attention(
         for name in ("query", "key", "value")
     }
     rows = [slice(i * their_size, (i + 1) * their_size) for i in range(their_count)]
-    added = [np.square(projected["value"][:, own] @ output[:, own].T).sum() for own in rows]
+    moving = projected["value"] - projected["value"].mean(0)  # the mean is kept, whatever is cut
+    added = [np.square(moving[:, own] @ output[:, own].T).sum() for own in rows]
     kept = np.sort(np.argsort(added)[::-1][:count])
 
     lost = output.T.copy()  # of what values add: their mean is a constant, and stays

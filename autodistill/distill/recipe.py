@@ -15,12 +15,6 @@ from autodistill.models.checkpoint import HEAD_PREFIX
 from autodistill.models.config import BertConfig, EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, TeacherKind
 
-NO_LARGER = (  # than a teacher of BERT's family, for a student that begins with its layers
-    "num_hidden_layers",
-    "hidden_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-)
 OF_STATES = frozenset({Need.HEAD, Need.EMBEDDING, Need.PROJECTIONS, Need.BLOCKS})
 ADAPT = "python -m autodistill.teacher adapt"
 
@@ -240,31 +234,25 @@ def differences(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
     return [name for name in theirs if name not in ignored and own.get(name) != theirs[name]]
 
 
-def larger(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
-    """In what a BERT exceeds another, so that it cannot begin as that cut down."""
-    ours, theirs = vars(student), vars(teacher)
-    return [
-        f"{name} ({ours[name]} of {theirs[name]})"
-        for name in NO_LARGER
-        if ours[name] > theirs[name]
-    ]
-
-
 def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> None:
-    """A BERT may begin with a larger BERT's layers; any other student must be as wide."""
+    """A BERT may begin with the layers of a larger one; any other differs in depth alone."""
     if recipe.start is not Start.TEACHER_LAYERS:
         return
     if student.model_type != teacher.config.model_type:
-        wrong = [f"model_type ({student.model_type} of {teacher.config.model_type})"]
-    elif isinstance(teacher.config, BertConfig):
-        wrong = larger(teacher.config, student)
+        asked, wrong = "of its family", [f"model_type ({student.model_type})"]
     else:
-        wrong = differences(teacher.config, student)
-        if student.num_hidden_layers > teacher.config.num_hidden_layers:
-            wrong.append("num_hidden_layers")
+        ours, theirs = vars(student), vars(teacher.config)
+        other, larger = differences(teacher.config, student), ["num_hidden_layers"]
+        asked = "as it is in all but the depth, and no deeper"
+        if isinstance(student, BertConfig):
+            other = [name for name in other if name in ("vocab_size", "hidden_act")]
+            larger += ["hidden_size", "max_position_embeddings", "type_vocab_size"]
+            asked = "no deeper, no wider and of its vocabulary and activation"
+        other += [name for name in larger if ours[name] > theirs[name]]
+        wrong = [f"{name} ({ours[name]} of {theirs[name]})" for name in dict.fromkeys(other)]
     if wrong:
         raise RecipeError(
-            f"the recipe {recipe.name} begins with the teacher's layers, so the student must be of "
-            "its family and no deeper, and no wider if a BERT, or else as wide; this one differs "
-            f"in {', '.join(wrong)}. Take such a student, or another --start or --recipe"
+            f"the recipe {recipe.name} begins with the teacher's layers, so the student must be "
+            f"{asked}; this one differs in {', '.join(wrong)}. Take such a student, or another "
+            "--start or --recipe"
         )

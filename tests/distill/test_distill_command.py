@@ -242,7 +242,7 @@ def test_command_help_teaches(capsys) -> None:
         ({"architecture": "odd.json"}, "num_attention_heads must divide"),
         (
             {"start": "teacher-layers", "architecture": "wide.json"},
-            "no wider if a BERT, or else as wide; this one differs in hidden_size (32 of 24)",
+            "of its vocabulary and activation; this one differs in hidden_size (32 of 24)",
         ),
     ],
 )

@@ -167,7 +167,7 @@ def test_recipes_need_a_step_per_phase(teachers) -> None:
             "distilbert",
             "masked",
             MobileBertConfig(2, 24, 2, 48, intra_bottleneck_size=24, **SIZES),
-            "of its family and no deeper",
+            "must be of its family; this one differs in model_type",
         ),
     ],
 )
