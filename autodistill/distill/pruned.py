@@ -22,6 +22,7 @@ Axes: n = tokens, D = hidden width of the teacher, d = of the student.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -147,11 +148,11 @@ def _most_telling(
 
     Over what the first layer reads and what the chosen ones put out, each of one size.
     """
-    covariance = np.zeros(())
-    for number, layer in _layers(encoder, ids, mask):
-        for states in [layer.read] * (number == 1) + [layer.put_out] * (number in chosen):
-            own = np.cov(states.T.astype(np.float64))
-            covariance = covariance + own / max(np.trace(own), 1e-12)
+    states, covariance = encoder.embeddings(jnp.asarray(ids), None), np.zeros(())
+    for begin, end in pairwise((0, 0, *chosen)):
+        states = encoder.run_layers(states, jnp.asarray(mask), begin, end)
+        own = np.cov(np.asarray(states, np.float64)[mask > 0].T)
+        covariance = covariance + own / max(np.trace(own), 1e-12)
     root, _ = _root_and_inverse(covariance)
     order = qr(root, mode="r", pivoting=True)[1]
     return np.sort(order[:count])
