@@ -83,7 +83,11 @@ from typing import Any
 import numpy as np
 from distill_parts import parts_of_step
 
-from autodistill.distill.freed_memory import keep_freed_memory
+from autodistill.distill.allocator import (
+    jemalloc_environment,
+    keep_freed_memory,
+    runs_jemalloc,
+)
 from autodistill.models.config import BertConfig, EncoderConfig
 from autodistill.profiler.machine import usable_cores
 from autodistill.space import SearchSpace, Value
@@ -340,6 +344,8 @@ def serve(kind: type, case: Case, folder: Path, pipe: Connection) -> None:
         match request:
             case ("arms",):
                 pipe.send(side.arms())
+            case ("jemalloc",):
+                pipe.send(runs_jemalloc())
             case ("prepare", arm):
                 steppers[arm] = side.prepare(arm)
                 steppers[arm](2)
@@ -449,9 +455,11 @@ def measure(case: Case, *, rounds: int, seconds: float) -> dict[str, Any]:
                 shares.append(share)
             others.append(max(shares))
         extra = {arm: side.ask("extra", arm) for arm, side in sides.items()}
+        jemalloc = [side.ask("jemalloc") for side in (ours, torch)]
         for side in (ours, torch):
             side.close()
-    return summary(times, peaks, extra, others)
+    allocator = "jemalloc" if all(jemalloc) else "the system's"
+    return {**summary(times, peaks, extra, others), "allocator": allocator}
 
 
 def summary(
@@ -538,9 +546,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of an arm in a round")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: needs g++")
+    parser.add_argument("--glibc", action="store_true", help="both sides with glibc's allocator")
     parser.add_argument("--scan", action="store_true", help="our layers as one compiled loop")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
+    if not arguments.glibc:
+        os.environ |= jemalloc_environment()  # of both sides, which are programs of their own
     result = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cases": {}}
     result |= {
         "versions": versions(),

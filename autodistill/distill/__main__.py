@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from autodistill.distill.freed_memory import keep_freed_memory
+from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
 from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
 
 if TYPE_CHECKING:
@@ -255,6 +255,8 @@ def distil(arguments: Arguments, console: Console) -> None:
             say(f"          {escape(line)}")
     phases = ", ".join(f"{one.name} ({one.steps:,})" for one in planned)
     say(f"[bold]recipe[/]    {recipe.name}: {escape(phases)} steps, in {settings.dtype}")
+    if faster := advice(jax.default_backend()):
+        say(f"[bold]faster[/]    {faster}")
     with Display(console) as display:
         store = tokenised(teacher, text, arguments.cache_dir, display)
         train, held_source = passage_sources(
@@ -362,5 +364,6 @@ def write_result(path: Path, record: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_jemalloc()
     keep_freed_memory()
     sys.exit(main())

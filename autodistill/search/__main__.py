@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from autodistill.distill.freed_memory import keep_freed_memory
+from autodistill.distill.allocator import keep_freed_memory, restart_with_jemalloc
 from autodistill.errors import ArgumentError, AutoDistillError
 from autodistill.space.load import load_space
 from predictors.errors import PredictorError
@@ -190,5 +190,6 @@ def _run_name(identity: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
+    restart_with_jemalloc()
     keep_freed_memory()
     sys.exit(main())

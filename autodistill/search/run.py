@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from rich.markup import escape
 
+from autodistill.distill.allocator import advice
 from autodistill.distill.flash import Distilled
 from autodistill.distill.own_pieces import own_pieces
 from autodistill.errors import SearchError, StudyError, TrainingError
@@ -86,6 +87,8 @@ class Search:
             f"sources; {summary.held_out_documents:,} of {summary.documents:,} documents held out"
         )
         say(f"[bold]space[/]     {escape(self.space.name)}: {self.space.size:,} architectures")
+        if faster := advice(jax.default_backend()):
+            say(f"[bold]faster[/]    {faster}")
         builder = open_table(settings)
         model = self._profile(builder)
         materials = self._materials(store)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
 from autodistill.errors import ArgumentError, AutoDistillError
 
 PROG = "python -m autodistill.teacher"
@@ -219,6 +220,8 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     say(f"[bold]teacher[/]   {escape(teacher.name)}: {teacher.kind.words}, {head}")
     for note in teacher.notes:
         say(f"          {escape(note)}")
+    if faster := advice(jax.default_backend()):
+        say(f"[bold]faster[/]    {faster}")
     with Display(console) as display:
         store = tokenised(teacher, text, arguments.cache_dir, display)
     train, held_source = passage_sources(
@@ -298,4 +301,6 @@ def check(arguments: AdaptArguments) -> None:
 
 
 if __name__ == "__main__":
+    restart_with_jemalloc()
+    keep_freed_memory()
     sys.exit(main())

@@ -1,0 +1,163 @@
+"""Memory that is freed comes back without page faults, and training starts with jemalloc."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autodistill.distill import allocator
+
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is asked")
+JEMALLOC = pytest.mark.skipif(
+    not allocator.jemalloc_environment() and not allocator.runs_jemalloc(),
+    reason=f"jemalloc is not installed ({allocator.INSTALL})",
+)
+# Blocks as XLA takes them; what is written to for the first time costs a fault per page.
+BLOCKS = """
+import ctypes, resource
+from autodistill.distill.allocator import keep_freed_memory, runs_jemalloc
+if {keep}:
+    assert keep_freed_memory()
+assert runs_jemalloc() == {jemalloc}
+libc = ctypes.CDLL(None)
+libc.aligned_alloc.restype = ctypes.c_void_p
+libc.aligned_alloc.argtypes = ctypes.c_size_t, ctypes.c_size_t
+libc.free.argtypes = (ctypes.c_void_p,)
+size = 64 * 2**20
+for _ in range(40):  # small blocks may at first be cut from those that were freed
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.aligned_alloc(64, size)
+    ctypes.memset(block, 1, size)
+    libc.free(block)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+# A program that is started again says how it runs; so does a program that it starts.
+PROGRAM = """
+import json, os, subprocess, sys
+from autodistill.distill.allocator import restart_with_jemalloc, runs_jemalloc
+if __name__ == "__main__":
+    restart_with_jemalloc()
+    code = "import os, json; print(json.dumps(dict(os.environ)))"
+    child = json.loads(subprocess.check_output([sys.executable, "-c", code]))
+    jemalloc = runs_jemalloc()
+    print(json.dumps(dict(jemalloc=jemalloc, arguments=sys.argv[1:], pid=os.getpid(), child=child)))
+"""
+
+
+def faults(*, keep: bool, jemalloc: bool) -> int:
+    """Page faults of a block that is taken again, in a process of its own: nothing undoes it."""
+    code = [sys.executable, "-c", BLOCKS.format(keep=keep, jemalloc=jemalloc)]
+    more = allocator.jemalloc_environment() if jemalloc else {}
+    run = subprocess.run(code, capture_output=True, text=True, check=True, env=os.environ | more)
+    return int(run.stdout)
+
+
+@GLIBC
+def test_a_large_block_costs_no_page_faults_when_it_is_taken_again():
+    assert faults(keep=False, jemalloc=False) > 1000  # 16,384 pages of 4 KB, fewer if larger
+    assert faults(keep=True, jemalloc=False) < 100
+
+
+@JEMALLOC
+def test_neither_does_it_from_jemalloc():
+    assert faults(keep=True, jemalloc=True) < 100
+
+
+@JEMALLOC
+@pytest.mark.parametrize("before", [None, "libm.so.6"])
+def test_a_program_starts_again_with_jemalloc_and_its_own_programs_do_not(
+    tmp_path: Path, before: str | None
+):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    if before is not None:
+        environment["LD_PRELOAD"] = before
+    with subprocess.Popen(
+        [sys.executable, program, "--name", "two words"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        said = json.loads(process.stdout.read())
+    assert said["jemalloc"]
+    assert said["arguments"] == ["--name", "two words"]
+    assert said["pid"] == process.pid  # signals still find it
+    assert said["child"].get("LD_PRELOAD") == before
+    assert allocator.BEFORE not in said["child"]
+
+
+@pytest.mark.parametrize("name", sorted(allocator.ALLOCATORS))
+def test_an_allocator_that_the_user_preloads_stays(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    monkeypatch.setenv("LD_PRELOAD", f"/opt/lib{name}.so")
+    assert allocator.jemalloc_environment() == {}
+    assert allocator.advice("cpu") is None
+
+
+@GLIBC
+def test_what_the_user_preloads_beside_it_stays(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    monkeypatch.setenv("LD_PRELOAD", "/opt/libtrace.so")
+    assert allocator.jemalloc_environment() == {"LD_PRELOAD": "libjemalloc.so.2:/opt/libtrace.so"}
+
+
+@pytest.mark.parametrize(
+    ("library", "glibc"), [(None, True), ("libjemalloc.so.2", False)], ids=["absent", "other libc"]
+)
+def test_without_it_nothing_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, library: str | None, glibc: bool
+):
+    def execve(*arguments: object) -> None:
+        raise AssertionError(f"started again: {arguments}")
+
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: library)
+    monkeypatch.setattr(allocator, "_has_glibc", lambda: glibc)
+    monkeypatch.setattr(os, "execve", execve)
+    allocator.restart_with_jemalloc()
+
+
+def test_the_library_of_pythons_own_prefix_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    (tmp_path / "lib").mkdir()
+    library = tmp_path / "lib" / "libjemalloc.so.2"
+    library.touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert allocator._jemalloc() == str(library)
+
+
+@GLIBC
+def test_advice_is_given_where_it_helps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: None)
+    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
+    assert allocator.INSTALL in (allocator.advice("cpu") or "")
+    assert allocator.advice("gpu") is None
+    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: True)
+    assert allocator.advice("cpu") is None
+
+
+@GLIBC
+def test_a_preloaded_library_that_does_not_exist_does_no_harm(tmp_path: Path):
+    """The loader says so, and the program runs on with glibc's allocator."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.replace("if __name__", "from unittest import mock\nif __name__"))
+    text = program.read_text().replace(
+        "    restart_with_jemalloc()\n",
+        "    with mock.patch('autodistill.distill.allocator._jemalloc', lambda: '/no/such.so'):\n"
+        "        restart_with_jemalloc()\n",
+    )
+    program.write_text(text)
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    run = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert not json.loads(run.stdout)["jemalloc"]
+    assert "/no/such.so" in run.stderr
