@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from autodistill.distill.__main__ import main as distil
+from autodistill.distill.allocator import keep_freed_memory, restart_with_jemalloc
 from autodistill.distill.output_terms import MaskedLM
 from autodistill.distill.recipe import Recipe, Stage, Start, plan
 from autodistill.distill.recipes import OUTPUTS, RECIPES
@@ -167,4 +168,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_jemalloc()
+    keep_freed_memory()
     main()

@@ -28,6 +28,7 @@ from public_data import FOLDER
 from sts_zero_shot import read_dev, read_test, report
 
 from autodistill.distill.__main__ import main as distil
+from autodistill.distill.allocator import keep_freed_memory, restart_with_jemalloc
 from autodistill.space import Value
 from autodistill.space.cost import encoder_cost
 from autodistill.space.families import REQUIRED_FIELDS
@@ -167,4 +168,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    restart_with_jemalloc()
+    keep_freed_memory()
     main()

@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import runpy
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,21 +15,23 @@ from autodistill.distill import allocator
 
 GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is asked")
 JEMALLOC = pytest.mark.skipif(
-    not allocator.jemalloc_environment() and not allocator.runs_jemalloc(),
+    platform.libc_ver()[0] != "glibc" or allocator._jemalloc() is None,
     reason=f"jemalloc is not installed ({allocator.INSTALL})",
 )
 # Blocks as XLA takes them; what is written to for the first time costs a fault per page.
 BLOCKS = """
 import ctypes, resource
 from autodistill.distill.allocator import keep_freed_memory, runs_jemalloc
-if {keep}:
-    assert keep_freed_memory()
 assert runs_jemalloc() == {jemalloc}
 libc = ctypes.CDLL(None)
 libc.aligned_alloc.restype = ctypes.c_void_p
 libc.aligned_alloc.argtypes = ctypes.c_size_t, ctypes.c_size_t
 libc.free.argtypes = (ctypes.c_void_p,)
 size = 64 * 2**20
+if {jemalloc}:  # the arena of large blocks is there before it is told to keep them
+    libc.free(libc.aligned_alloc(64, size))
+if {keep}:
+    assert keep_freed_memory()
 for _ in range(40):  # small blocks may at first be cut from those that were freed
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     block = libc.aligned_alloc(64, size)
@@ -51,9 +55,21 @@ if __name__ == "__main__":
 def faults(*, keep: bool, jemalloc: bool) -> int:
     """Page faults of a block that is taken again, in a process of its own: nothing undoes it."""
     code = [sys.executable, "-c", BLOCKS.format(keep=keep, jemalloc=jemalloc)]
-    more = allocator.jemalloc_environment() if jemalloc else {}
-    run = subprocess.run(code, capture_output=True, text=True, check=True, env=os.environ | more)
+    more = {"LD_PRELOAD": allocator._jemalloc() or ""} if jemalloc else {}
+    run = subprocess.run(code, capture_output=True, text=True, check=True, env=bare() | more)
     return int(run.stdout)
+
+
+def bare() -> dict[str, str]:
+    """The environment of these tests with the system's allocator."""
+    names = {"LD_PRELOAD", "MALLOC_CONF", allocator.BEFORE, allocator.CHOICE}
+    return {name: value for name, value in os.environ.items() if name not in names}
+
+
+@pytest.fixture(autouse=True)
+def nothing_preloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LD_PRELOAD", "MALLOC_CONF", allocator.BEFORE, allocator.CHOICE):
+        monkeypatch.delenv(name, raising=False)
 
 
 @GLIBC
@@ -64,6 +80,7 @@ def test_a_large_block_costs_no_page_faults_when_it_is_taken_again():
 
 @JEMALLOC
 def test_neither_does_it_from_jemalloc():
+    assert faults(keep=False, jemalloc=True) > 1000
     assert faults(keep=True, jemalloc=True) < 100
 
 
@@ -74,9 +91,7 @@ def test_a_program_starts_again_with_jemalloc_and_its_own_programs_do_not(
 ):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    if before is not None:
-        environment["LD_PRELOAD"] = before
+    environment = bare() if before is None else {**bare(), "LD_PRELOAD": before}
     with subprocess.Popen(
         [sys.executable, program, "--name", "two words"],
         env=environment,
@@ -101,10 +116,10 @@ def test_an_allocator_that_the_user_preloads_stays(monkeypatch: pytest.MonkeyPat
 
 
 @GLIBC
-def test_what_the_user_preloads_beside_it_stays(monkeypatch: pytest.MonkeyPatch):
+def test_what_the_user_preloads_beside_it_stays_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
     monkeypatch.setenv("LD_PRELOAD", "/opt/libtrace.so")
-    assert allocator.jemalloc_environment() == {"LD_PRELOAD": "libjemalloc.so.2:/opt/libtrace.so"}
+    assert allocator.jemalloc_environment() == {"LD_PRELOAD": "/opt/libtrace.so:libjemalloc.so.2"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +131,6 @@ def test_without_it_nothing_is_started_again(
     def execve(*arguments: object) -> None:
         raise AssertionError(f"started again: {arguments}")
 
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
     monkeypatch.setattr(allocator, "_jemalloc", lambda: library)
     monkeypatch.setattr(allocator, "_has_glibc", lambda: glibc)
     monkeypatch.setattr(os, "execve", execve)
@@ -135,13 +149,84 @@ def test_the_library_of_pythons_own_prefix_comes_first(
 
 @GLIBC
 def test_advice_is_given_where_it_helps(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    monkeypatch.setattr(allocator, "_jemalloc", lambda: None)
     monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: None)
     assert allocator.INSTALL in (allocator.advice("cpu") or "")
     assert allocator.advice("gpu") is None
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    assert "does not run with it" in (allocator.advice("cpu") or "")
     monkeypatch.setattr(allocator, "runs_jemalloc", lambda: True)
     assert allocator.advice("cpu") is None
+
+
+@GLIBC
+@pytest.mark.parametrize(
+    "why", ["refused", "it runs already", "a debugger", "a notebook's threads", "no executable"]
+)
+def test_it_is_not_started_again_where_that_would_harm(monkeypatch: pytest.MonkeyPatch, why: str):
+    started: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    allocator.restart_with_jemalloc()
+    assert len(started) == 1  # as nothing keeps it
+    match why:
+        case "refused":
+            monkeypatch.setenv(allocator.CHOICE, "0")
+        case "it runs already":
+            monkeypatch.setattr(allocator, "runs_jemalloc", lambda: True)
+        case "a debugger":
+            monkeypatch.setattr(sys, "gettrace", lambda: print)
+        case "a notebook's threads":
+            monkeypatch.setattr(threading, "active_count", lambda: 5)
+        case "no executable":
+            monkeypatch.setattr(sys, "executable", "")
+    allocator.restart_with_jemalloc()
+    assert len(started) == 1
+
+
+@GLIBC
+@pytest.mark.parametrize(
+    ("module", "restarts"),
+    [
+        ("autodistill.distill", True),
+        ("autodistill.search", True),
+        ("autodistill.teacher", True),
+        ("autodistill.profiler", False),  # it times encoders as they will be served
+    ],
+)
+def test_the_commands_that_train_start_again(
+    monkeypatch: pytest.MonkeyPatch, module: str, restarts: bool
+):
+    started: list[tuple[object, ...]] = []
+
+    def execve(*arguments: object) -> None:
+        started.append(arguments)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", execve)
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    monkeypatch.setattr(sys, "argv", [module, "--help"])
+    monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
+    with pytest.raises(SystemExit):
+        runpy.run_module(module, run_name="__main__")
+    assert bool(started) == restarts
+
+
+@JEMALLOC
+def test_settings_of_the_user_stay():
+    code = "from autodistill.distill.allocator import keep_freed_memory; print(keep_freed_memory())"
+    environment = bare() | {"LD_PRELOAD": allocator._jemalloc() or ""}
+    for more, kept in (({}, "True"), ({"MALLOC_CONF": "dirty_decay_ms:5000"}, "False")):
+        said = subprocess.check_output(
+            [sys.executable, "-c", code], text=True, env=environment | more
+        )
+        assert said.strip() == kept
 
 
 @GLIBC
@@ -155,9 +240,8 @@ def test_a_preloaded_library_that_does_not_exist_does_no_harm(tmp_path: Path):
         "        restart_with_jemalloc()\n",
     )
     program.write_text(text)
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     run = subprocess.run(
-        [sys.executable, program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, program], env=bare(), capture_output=True, text=True, check=True
     )
     assert not json.loads(run.stdout)["jemalloc"]
     assert "/no/such.so" in run.stderr
