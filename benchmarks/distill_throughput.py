@@ -43,21 +43,20 @@ the same rounds. ``parts`` says where the time of our step goes, from a trace: t
 share of each kind of operation in the time of all.
 
 What it found on two cores of an AMD EPYC (Zen 5), layers unrolled, three to five rounds. Of
-twice PyTorch's tokens per second without the cache, in float32: ``24x512`` has 1.8 and 2.2,
+twice PyTorch's tokens per second without the cache, in float32: ``24x512`` has 1.8 and 2.0,
 ``6x384`` 1.8 and 2.1, the small students 1.8 to 1.9. Of four times with it: the small ones 3.2
-to 4.7, ``6x384`` 2.3 to 2.6, ``24x512`` 2.1 to 2.4. Four times would take the machine's whole
-peak or more for both of the larger ones. Shares of our peak, of which 0.60 was wanted: 0.67
-and 0.68, 0.62 and 0.63, the small ones 0.59 to 0.67; with the cache 0.65, 0.60 and 0.61, 0.43
-to 0.53.
-What is not products is softmax and other reductions, elementwise work and the products of
-attention.
+to 4.7, ``6x384`` 2.3 to 2.6, ``24x512`` 2.1 and 2.3. Four times would take more than the
+machine's whole peak for both of the larger ones. Shares of our peak, of which 0.60 was wanted:
+0.67 and 0.68, 0.62 and 0.65, the small ones 0.59 to 0.67; with the cache 0.65, 0.61 and 0.62,
+0.43 to 0.53. What is not products is softmax and other reductions, elementwise work and the
+products of attention.
 
-In bfloat16 we are 1.3 to 1.4 times as fast as in float32 (with the cache 1.1 to 1.3). Against the
+In bfloat16 we are 1.3 to 1.4 times as fast as in float32 (with the cache 1.1 to 1.4). Against the
 faster of PyTorch's two precisions that is 1.0 for ``6x384``, 1.1 to 1.2 for the small students
-and 1.4 and 1.5 for ``24x512``; with the cache 1.25, 1.8 to 2.5 and 1.5 to 1.7. Against PyTorch in
-float32, as it runs unless it is told otherwise, it is 2.3 to 3.0, and with the cache 2.8 to 5.3.
-Where PyTorch has its targets too, ours-cached is 1.6 to 2.0 times as fast in float32 and 0.9
-to 1.6 in bfloat16. Against the model as transformers calls it, with scores at all positions,
+and 1.2 and 1.4 for ``24x512``; with the cache 1.25, 1.8 to 2.5 and 1.3 to 1.5. Against PyTorch in
+float32, as it runs unless it is told otherwise, it is 2.3 to 2.8, and with the cache 2.8 to 5.3.
+Where PyTorch has its targets too, ours-cached is 1.6 to 1.9 times as fast in float32 and 0.9
+to 1.4 in bfloat16. Against the model as transformers calls it, with scores at all positions,
 float32 does 3.1 to 4.1 and 3.6 to 8.0 times its tokens.
 
 Both sides run with jemalloc, where it is installed, as our commands do: see
