@@ -61,8 +61,10 @@ float32 does 3.1 to 4.1 and 3.6 to 8.0 times its tokens.
 
 Both sides run with jemalloc, where it is installed, as our commands do: see
 ``training_allocator.py`` for what that is worth to each: ours gains in float32, PyTorch most
-in bfloat16. With glibc's allocator, an earlier run had ours at 1.4 to 1.8 and 1.7 to 3.4
-times PyTorch's in float32 and 1.2 to 2.0 and 1.7 to 3.1 in bfloat16, at 0.47 to 0.68 of the peak.
+in bfloat16. In float32 PyTorch is 1.09 times as fast with glibc's for ``24x512``: against that,
+ours would have 1.7 and 1.9 instead of 1.8 and 2.0. With glibc's allocator, an earlier run had
+ours at 1.4 to 1.8 and 1.7 to 3.4 times PyTorch's in float32 and 1.2 to 2.0 and 1.7 to 3.1 in
+bfloat16, at 0.47 to 0.68 of the peak.
 
 That much of it is the machine's: XLA's float32 products run at 390 to 480 GFLOP/s here, and
 PyTorch's at 200 to 220; in bfloat16 at 590 to 850 and 820 to 950. On a Zen 4, where both had about

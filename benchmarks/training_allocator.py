@@ -9,6 +9,12 @@ and PyTorch's. One library after the other has two processes, one per allocator,
 by turns; a ratio is the median over rounds of the ratio within a round. Allocators keep what
 is freed (``keep_freed_memory``), in all. Writes ``training_allocator.json`` after every case;
 cases that are not run keep their figures.
+
+What it found on two cores of an AMD EPYC (Zen 5), in float32 without and with the cache: our
+steps are 1.24 and 1.39 times as fast with jemalloc for ``mini``, 1.17 and 1.14 for ``24x512``,
+1.04 for ``6x384``, in bfloat16 1.05 to 1.17; memory at most grows by up to a fifth. PyTorch's
+are 0.92 to 1.04 times as fast in float32 and 1.5 to 2.1 in bfloat16, and its memory for
+``24x512`` grows threefold.
 """
 
 import argparse
@@ -26,7 +32,7 @@ from distill_throughput import Case, Ours, Side, Torch, processor, timed, versio
 from autodistill.distill.allocator import jemalloc_environment
 from autodistill.profiler.machine import usable_cores
 
-CASES = ("embedding/mini", "embedding/6x384", "embedding/24x512", "masked-lm/mini")
+CASES = ("embedding/mini", "embedding/6x384", "embedding/24x512")
 KINDS = {"ours": Ours, "torch": Torch}
 
 
