@@ -22,6 +22,7 @@ import json
 import os
 import tempfile
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,16 +53,14 @@ def measure(case: Case, environment: dict[str, str], rounds: int, seconds: float
             if kind == "ours":
                 sides["glibc"].ask("batches")  # which PyTorch's read
             arms = sides["glibc"].ask("arms")
-            for side in sides.values():
-                for arm in arms:
-                    side.ask("prepare", arm)
-            for number in range(rounds):
-                for arm in arms:
-                    for allocator, side in list(sides.items())[:: 1 if number % 2 == 0 else -1]:
-                        count = max(1, round(seconds / side.ask("run", arm, 1)[0]))
-                        step_s, share = timed(side, arm, count)
-                        steps.setdefault(arm, {}).setdefault(allocator, []).append(step_s)
-                        others.append(share)
+            for side, arm in product(sides.values(), arms):
+                side.ask("prepare", arm)
+            for number, arm in product(range(rounds), arms):
+                for allocator, side in list(sides.items())[:: 1 if number % 2 == 0 else -1]:
+                    count = max(1, round(seconds / side.ask("run", arm, 1)[0]))
+                    step_s, share = timed(side, arm, count)
+                    steps.setdefault(arm, {}).setdefault(allocator, []).append(step_s)
+                    others.append(share)
             for allocator, side in sides.items():
                 peaks[f"{kind} with {allocator}"] = side.ask("peak memory")
                 side.close()

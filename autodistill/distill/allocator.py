@@ -101,9 +101,10 @@ def advice(backend: str) -> str | None:
     """What would make training on this backend of jax faster, in words; None: nothing."""
     if backend != "cpu" or not _could_run_jemalloc():
         return None
-    if _jemalloc() is None:
+    library = _jemalloc()
+    if library is None:
         return f"{INSTALL}: with jemalloc, training on CPUs takes up to a quarter less time"
-    return f"{_jemalloc()} is installed, but this program does not run with it"
+    return f"{library} is installed, but this program does not run with it"
 
 
 def _could_run_jemalloc() -> bool:

@@ -107,6 +107,19 @@ def test_a_program_starts_again_with_jemalloc_and_its_own_programs_do_not(
     assert allocator.BEFORE not in said["child"]
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What would have been started, by a program that nothing keeps from it."""
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(allocator, "_has_glibc", lambda: True)
+    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
+    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    return calls
+
+
 @pytest.mark.parametrize("name", sorted(allocator.ALLOCATORS))
 def test_an_allocator_that_the_user_preloads_stays(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
@@ -126,15 +139,15 @@ def test_what_the_user_preloads_beside_it_stays_first(monkeypatch: pytest.Monkey
     ("library", "glibc"), [(None, True), ("libjemalloc.so.2", False)], ids=["absent", "other libc"]
 )
 def test_without_it_nothing_is_started_again(
-    monkeypatch: pytest.MonkeyPatch, library: str | None, glibc: bool
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[tuple[object, ...]],
+    library: str | None,
+    glibc: bool,
 ):
-    def execve(*arguments: object) -> None:
-        raise AssertionError(f"started again: {arguments}")
-
     monkeypatch.setattr(allocator, "_jemalloc", lambda: library)
     monkeypatch.setattr(allocator, "_has_glibc", lambda: glibc)
-    monkeypatch.setattr(os, "execve", execve)
     allocator.restart_with_jemalloc()
+    assert not started
 
 
 def test_the_library_of_pythons_own_prefix_comes_first(
@@ -159,17 +172,12 @@ def test_advice_is_given_where_it_helps(monkeypatch: pytest.MonkeyPatch):
     assert allocator.advice("cpu") is None
 
 
-@GLIBC
 @pytest.mark.parametrize(
     "why", ["refused", "it runs already", "a debugger", "a notebook's threads", "no executable"]
 )
-def test_it_is_not_started_again_where_that_would_harm(monkeypatch: pytest.MonkeyPatch, why: str):
-    started: list[tuple[object, ...]] = []
-    monkeypatch.setattr(os, "execve", lambda *arguments: started.append(arguments))
-    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
-    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
-    monkeypatch.setattr(threading, "active_count", lambda: 1)
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
+def test_it_is_not_started_again_where_that_would_harm(
+    monkeypatch: pytest.MonkeyPatch, started: list[tuple[object, ...]], why: str
+):
     allocator.restart_with_jemalloc()
     assert len(started) == 1  # as nothing keeps it
     match why:
@@ -187,7 +195,6 @@ def test_it_is_not_started_again_where_that_would_harm(monkeypatch: pytest.Monke
     assert len(started) == 1
 
 
-@GLIBC
 @pytest.mark.parametrize(
     ("module", "restarts"),
     [
@@ -198,19 +205,13 @@ def test_it_is_not_started_again_where_that_would_harm(monkeypatch: pytest.Monke
     ],
 )
 def test_the_commands_that_train_start_again(
-    monkeypatch: pytest.MonkeyPatch, module: str, restarts: bool
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[tuple[object, ...]],
+    module: str,
+    restarts: bool,
 ):
-    started: list[tuple[object, ...]] = []
-
-    def execve(*arguments: object) -> None:
-        started.append(arguments)
-        raise SystemExit(0)
-
-    monkeypatch.setattr(os, "execve", execve)
-    monkeypatch.setattr(allocator, "_jemalloc", lambda: "libjemalloc.so.2")
-    monkeypatch.setattr(allocator, "runs_jemalloc", lambda: False)
-    monkeypatch.setattr(threading, "active_count", lambda: 1)
-    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    # a command that goes on in this process leaves its allocator alone
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: False)
     monkeypatch.setattr(sys, "argv", [module, "--help"])
     monkeypatch.delitem(sys.modules, f"{module}.__main__", raising=False)
     with pytest.raises(SystemExit):
@@ -233,13 +234,10 @@ def test_settings_of_the_user_stay():
 def test_a_preloaded_library_that_does_not_exist_does_no_harm(tmp_path: Path):
     """The loader says so, and the program runs on with glibc's allocator."""
     program = tmp_path / "program.py"
-    program.write_text(PROGRAM.replace("if __name__", "from unittest import mock\nif __name__"))
-    text = program.read_text().replace(
-        "    restart_with_jemalloc()\n",
-        "    with mock.patch('autodistill.distill.allocator._jemalloc', lambda: '/no/such.so'):\n"
-        "        restart_with_jemalloc()\n",
+    missing = (
+        "from autodistill.distill import allocator\nallocator._jemalloc = lambda: '/no/such.so'"
     )
-    program.write_text(text)
+    program.write_text(missing + PROGRAM)
     run = subprocess.run(
         [sys.executable, program], env=bare(), capture_output=True, text=True, check=True
     )
