@@ -24,8 +24,6 @@ import platform
 import sys
 import threading
 from collections.abc import Callable
-from ctypes.util import find_library
-from pathlib import Path
 
 INSTALL = "apt-get install libjemalloc2"
 CHOICE = "AUTODISTILL_JEMALLOC"  # 0 in the environment: do not start again
@@ -123,10 +121,17 @@ def _has_glibc() -> bool:
 
 
 def _jemalloc() -> str | None:
-    """Its library, of Python's own prefix, as conda has it, or of the system."""
-    beside = Path(sys.prefix) / "lib" / "libjemalloc.so.2"
-    named = not set(str(beside)) & set(" :")  # LD_PRELOAD is split at these
-    return str(beside) if named and beside.exists() else find_library("jemalloc")
+    """Its library, of Python's own prefix, as conda has it, or of the system.
+
+    ``ctypes.util.find_library`` would run a compiler and a linker where there is none.
+    """
+    system = (f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/local/lib")
+    for folder in (f"{sys.prefix}/lib", *system):
+        library = f"{folder}/libjemalloc.so.2"
+        named = not set(library) & set(" :")  # LD_PRELOAD is split at these
+        if named and os.path.exists(library):
+            return library
+    return None
 
 
 def _never_decay(mallctl: Callable[..., int]) -> bool:

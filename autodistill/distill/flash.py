@@ -25,42 +25,30 @@ Axes: B = batch, L = sequence, e = output width.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from autodistill.corpus import shuffled_rows
 from autodistill.distill.anytime import make_anytime_optimiser
+from autodistill.distill.flash_loss import FlashLoss, regressed
 from autodistill.distill.flash_run import FlashRun, Progress
+from autodistill.distill.flash_step import FlashStep, compile_step, meanwhile
 from autodistill.distill.inherit import Donor, check_donor, inherited
 from autodistill.distill.judge import HeldOut, Judged, judge
-from autodistill.distill.objectives import (
-    label_cross_entropy,
-    soft_target_kl,
-    state_error,
-    weighted_mean,
-)
-from autodistill.distill.output_layer import (
-    ROWS_FOR_TOKEN_FIT,
-    fit_output,
-    fit_token_output,
-    refit_output,
-)
+from autodistill.distill.output_layer import fit_output, fit_token_output, refit_output
 from autodistill.distill.passage_set import PassageSet
-from autodistill.distill.precision import as_multiplied, check_dtype
+from autodistill.distill.precision import check_dtype
 from autodistill.distill.start import WordStart, random_weights, started_weights
 from autodistill.distill.student import Params, Student, StudentProgram
 from autodistill.distill.teacher_outputs import TeacherOutputs
 from autodistill.errors import TrainingError
 from autodistill.models.config import EncoderConfig
-from autodistill.models.product import product
-from autodistill.teacher import Teacher, TeacherKind, pool
+from autodistill.teacher import Teacher, TeacherKind
 
 
 @dataclass(frozen=True)
@@ -131,10 +119,13 @@ class FlashDistiller:
     ) -> None:
         self.teacher, self.passages, self.outputs = teacher, passages, outputs
         self.start, self.held_out, self.settings = start, held_out, settings
-        self._scale = self._variances()
-        # Adam's steps have one size for all weights: with the output layers scaled
-        # up to the size of the others, a step does not overthrow the fitted start.
-        self._output_scale = outputs.states.shape[-1] ** 0.5
+        self._loss = FlashLoss.of(
+            teacher,
+            passages,
+            outputs,
+            passage_weight=settings.passage_weight,
+            dtype=settings.dtype,
+        )
 
     def distil(
         self,
@@ -157,12 +148,13 @@ class FlashDistiller:
         if donor is not None:
             check_donor(config, donor.config)
         began = time.perf_counter()
-        program, head = self._program(config), self._head
-        untrained = self.judge(program, self._untrained(program, config, head=head))
-        params = self._started(program, config, donor, head=head)
-        start = self.judge(program, params)
-        compiling = time.perf_counter()
-        run = self._run(program, params)
+        program = self._program(config)
+        random = self._untrained(program, config)
+        with meanwhile(partial(self._compiled, program, random)) as compiled:
+            untrained = self.judge(program, random)
+            params = self._started(program, config, donor)
+            start = self.judge(program, params)
+        run = self._run(compiled.result(), params)
         training = time.perf_counter()
         run.advance(self.settings.steps, progress)
         seconds = time.perf_counter() - training
@@ -181,7 +173,7 @@ class FlashDistiller:
             untrained,
             {name: float(value) for name, value in run.losses[-1].items()},
             seconds=time.perf_counter() - began,
-            compile_s=training - compiling,
+            compile_s=compiled.result().seconds,
             tokens_per_s=trained * self.passages.input_ids.shape[1] / max(seconds, 1e-9),
         )
 
@@ -190,7 +182,8 @@ class FlashDistiller:
     ) -> tuple[StudentProgram, FlashRun]:
         """A student at its start, to be trained as far as is wanted, and then further."""
         program = self._program(config)
-        return program, self._run(program, self._started(program, config, donor, head=self._head))
+        params = self._started(program, config, donor)
+        return program, self._run(self._compiled(program, params), params)
 
     @property
     def _head(self) -> bool:
@@ -208,8 +201,8 @@ class FlashDistiller:
         """Quality of a student on the held-out passages."""
         return judge(program, params, self.held_out)
 
-    def _untrained(self, program: StudentProgram, config: EncoderConfig, *, head: bool) -> Params:
-        rng = np.random.default_rng([self.settings.seed, 0])
+    def _untrained(self, program: StudentProgram, config: EncoderConfig) -> Params:
+        rng, head = np.random.default_rng([self.settings.seed, 0]), self._head
         params = program.parameters(random_weights(config, rng, head=head), head=head)
         width = self.teacher.output_width
         kernel = rng.standard_normal((config.hidden_size, width), np.float32)
@@ -221,9 +214,9 @@ class FlashDistiller:
         }
 
     def _started(
-        self, program: StudentProgram, config: EncoderConfig, donor: Donor | None, *, head: bool
+        self, program: StudentProgram, config: EncoderConfig, donor: Donor | None
     ) -> Params:
-        rng = np.random.default_rng([self.settings.seed, 1])
+        rng, head = np.random.default_rng([self.settings.seed, 1]), self._head
         weights = started_weights(config, self.start, rng, head=head)
         if donor is not None:
             weights = inherited(weights, config, donor)
@@ -234,7 +227,7 @@ class FlashDistiller:
             params,
             some,
             self.outputs.states,
-            self._regressed(some.input_ids, some.attention_mask),
+            regressed(self.teacher, some.input_ids, some.attention_mask),
             words_only=words_only,
         )
         if self.outputs.passages is None:  # not served: what regresses the states will do
@@ -244,55 +237,42 @@ class FlashDistiller:
             params["output"] = fit_output(program, params, some, targets, words_only=words_only)
         return params
 
-    def prepared(
-        self, program: StudentProgram, params: Params
-    ) -> tuple[Callable[..., tuple[Params, Any, dict[str, jax.Array]]], Params, Any, Params]:
-        """The compiled step, and what it begins with.
-
-        Args:
-            program: The student's.
-            params: As ``Student`` has them, with ``token_output``.
-
-        Returns:
-            A function of the next three and a batch, which returns the first two anew
-            and the losses; the trained parameters, whose buffers it takes; the
-            optimiser's state, likewise; and the parameters that stay.
-        """
+    def _compiled(self, program: StudentProgram, like: Params) -> FlashStep:
+        """The programs that train a student with parameters of these shapes."""
         settings = self.settings
-        # Training the table of an embedding student gains nothing in a short run and
-        # costs a pass over 30,000 rows a step; a masked-LM student also scores with it.
-        frozen = {"table": params["table"]} if self.teacher.pooling is not None else {}
-        params = {name: value for name, value in params.items() if name not in frozen}
-        scale = self._output_scale
-        for name in ("output", "token_output"):
-            params[name] = jax.tree.map(lambda leaf: leaf * scale, params[name])
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
+        # an untrained student has no such layer yet
+        (hidden, _), width = shapes["output"]["kernel"].shape, self.outputs.states.shape[-1]
+        kernel, bias = ((hidden, width), (width,))
+        shapes["token_output"] = {
+            "kernel": jax.ShapeDtypeStruct(kernel, np.float32),
+            "bias": jax.ShapeDtypeStruct(bias, np.float32),
+        }
         optimiser = make_anytime_optimiser(
             learning_rate=settings.learning_rate,
             weight_decay=settings.weight_decay,
             warmup=settings.warmup,
             power=settings.averaging,
         )
-        state = optimiser.init(params)
+        batch = self.batch(np.arange(settings.batch_size))
+        return compile_step(program, self._loss, optimiser, *self._split(shapes), batch)
 
-        def loss(
-            params: Params, frozen: Params, batch: dict[str, jax.Array]
-        ) -> tuple[jax.Array, dict[str, jax.Array]]:
-            return self._loss(program, params | frozen, batch)
+    def _split(self, params: Params) -> tuple[Params, Params]:
+        """Those that are trained, and those that stay.
 
-        @partial(jax.jit, donate_argnums=(0, 1))
-        def step(
-            params: Params, state: Any, frozen: Params, batch: dict[str, jax.Array]
-        ) -> tuple[Params, Any, dict[str, jax.Array]]:
-            gradients, parts = jax.grad(loss, has_aux=True)(params, frozen, batch)
-            updates, state = optimiser.update(gradients, state, params)
-            return optax.apply_updates(params, updates), state, parts
+        Training the table of an embedding student gains nothing in a short run and costs
+        a pass over 30,000 rows a step; a masked-LM student also scores with it.
+        """
+        frozen = {"table"} if self.teacher.pooling is not None else set()
+        return (
+            {name: value for name, value in params.items() if name not in frozen},
+            {name: value for name, value in params.items() if name in frozen},
+        )
 
-        first_batch = self.batch(np.arange(settings.batch_size))
-        return step.lower(params, state, frozen, first_batch).compile(), params, state, frozen
-
-    def _run(self, program: StudentProgram, params: Params) -> FlashRun:
-        step, params, state, frozen = self.prepared(program, params)
-        return FlashRun(step, self._batches, params, state, frozen, self._served)
+    def _run(self, compiled: FlashStep, params: Params) -> FlashRun:
+        trained, frozen = self._split(params)
+        trained, state = compiled.begin(trained)
+        return FlashRun(compiled.step, self._batches, trained, state, frozen, self._served)
 
     def _batches(self, done: int) -> Iterator[dict[str, np.ndarray]]:
         rows = shuffled_rows(
@@ -305,35 +285,12 @@ class FlashDistiller:
 
     def _served(self, params: Params) -> Params:
         params = {name: value for name, value in params.items() if name != "token_output"}
-        scale = self._output_scale
+        scale = self._loss.output_scale
         params["output"] = jax.tree.map(lambda leaf: leaf / scale, params["output"])
         # A padded neighbour must add nothing to a trigram, as at the end of a text.
         pad = self.teacher.special.pad
         params["table"] = jax.tree.map(lambda rows: rows.at[pad].set(0.0), params["table"])
         return params
-
-    def _regressed(self, ids: Any, mask: Any) -> Any:
-        """Positions whose states are regressed, as ones and zeros like ``mask``.
-
-        All tokens of a passage; under a masked-LM teacher not its first and last,
-        where checkpoints keep outliers that would drown all other positions.
-        """
-        if self.teacher.pooling is not None:
-            return mask
-        special = self.teacher.special
-        return mask * ((ids != special.cls) & (ids != special.sep))
-
-    def _variances(self) -> tuple[float, float]:
-        """Variance of token states and of passage embeddings, summed over the width."""
-        rows = slice(0, ROWS_FOR_TOKEN_FIT)
-        real = (
-            self._regressed(self.passages.input_ids[rows], self.passages.attention_mask[rows]) > 0
-        )
-        states = self.outputs.states[rows][real].astype(np.float32)
-        token, passage = float(states.var(0).sum()), 1.0
-        if self.outputs.passages is not None:
-            passage = float(np.asarray(self.outputs.passages).var(0).sum())
-        return max(token, 1e-12), max(passage, 1e-12)
 
     def batch(self, which: np.ndarray) -> dict[str, np.ndarray]:
         """What a step reads of these passages."""
@@ -349,51 +306,3 @@ class FlashDistiller:
             batch["labels"] = self.passages.masked.labels[which]
             batch["weights"] = self.passages.masked.weights[which]
         return batch
-
-    def _loss(
-        self, program: StudentProgram, params: Params, batch: dict[str, jax.Array]
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        token_scale, passage_scale = self._scale
-        params = as_multiplied(params, self.settings.dtype)
-        hidden = program.hidden(params, batch["ids"], batch["mask"], self.settings.dtype)
-        parts: dict[str, jax.Array] = {}
-        pooling = self.teacher.pooling
-        if pooling is None or pooling.is_linear:
-            states = _apply(params["token_output"], hidden) / self._output_scale
-            errors = state_error(states, batch["states"]) / token_scale
-            parts["token"] = weighted_mean(errors, self._regressed(batch["ids"], batch["mask"]))
-        if pooling is not None:
-            pooled = pool(hidden, batch["mask"], pooling.mode)
-            vectors = _apply(params["output"], pooled) / self._output_scale
-            parts["passage"] = state_error(vectors, batch["passages"]).mean() / passage_scale
-        else:
-            parts |= self._masked_parts(program, params, hidden, batch)
-        total = sum(
-            value * (self.settings.passage_weight if name == "passage" else 1.0)
-            for name, value in parts.items()
-        )
-        parts["loss"] = jnp.asarray(total)
-        return parts["loss"], parts
-
-    def _masked_parts(
-        self,
-        program: StudentProgram,
-        params: Params,
-        hidden: jax.Array,
-        batch: dict[str, jax.Array],
-    ) -> dict[str, jax.Array]:
-        """Losses over the vocabulary, on masked positions only."""
-        assert self.teacher.head is not None, "a masked-LM teacher has a head"
-        where = batch["positions"][..., None]
-        logits = program.logits(params, jnp.take_along_axis(hidden, where, axis=1))
-        states = jnp.take_along_axis(batch["states"], where, axis=1).astype(jnp.float32)
-        table = jnp.asarray(self.teacher.word_embeddings)
-        targets = self.teacher.head(states, table)
-        weights = batch["weights"]
-        labels = weighted_mean(label_cross_entropy(logits, batch["labels"]), weights)
-        soft = weighted_mean(soft_target_kl(logits, targets), weights)
-        return {"label": 0.5 * labels, "soft": 0.5 * soft}
-
-
-def _apply(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    return product(x, layer["kernel"]) + layer["bias"]

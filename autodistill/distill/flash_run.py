@@ -43,7 +43,9 @@ class FlashRun:
         frozen: Params,
         served: Callable[[Params], Params],
     ) -> None:
-        self._step, self._batches, self._serve = step, batches, served
+        self._step, self._batches = step, batches
+        # compiled as a whole: piece by piece, each shape would be a program of its own
+        self._serve = jax.jit(lambda params: served(jax.tree.map(jnp.copy, params)))
         self._params, self._state, self._frozen = params, state, frozen
         self.steps = 0
         self.losses: list[Losses] = []
@@ -68,12 +70,13 @@ class FlashRun:
                     )
                 if progress is not None:
                     progress(self.steps, to)
-        if not all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(self._params)):
+        # looked at where numpy is: on the device, each shape would be a program of its own
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self._params)):
             raise TrainingError("the last step left weights that are not finite; it diverged")
 
     def params(self) -> Params:
         """The average so far, with all that a student is served with; a copy."""
-        return self._serve(jax.tree.map(jnp.copy, self._state.average) | self._frozen)
+        return self._serve(self._state.average | self._frozen)
 
     def arrays(self) -> list[np.ndarray]:
         """What ``restore`` needs, besides the count of steps."""

@@ -68,9 +68,9 @@ class StudentProgram:
         self._encoder: Any = None
         self._head: Any = None
         self.hidden_block: Callable[..., jax.Array] = jax.jit(self.hidden)
-        self.embed_block: Callable[..., jax.Array] = jax.jit(self._embed_block)
         self.pooled_block: Callable[..., jax.Array] = jax.jit(self._pooled_block)
         self.word_block: Callable[..., jax.Array] = jax.jit(self._word_block)
+        self.pooled_word_block: Callable[..., jax.Array] = jax.jit(self._pooled_word_block)
         self.correct_block: Callable[..., jax.Array] = jax.jit(self._correct_block)
 
     def parameters(self, weights: Weights, *, head: bool) -> Params:
@@ -111,27 +111,31 @@ class StudentProgram:
 
     def states(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Last hidden states of many passages, (n, L, H)."""
-        return in_blocks(lambda i, m: self.hidden_block(params, i, m), ids, mask)
+        body = _body(params)
+        return in_blocks(lambda i, m: self.hidden_block(body, i, m), ids, mask)
 
     def pooled(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Pooled hidden states of many passages, (n, H), before the output layer."""
-        return in_blocks(lambda i, m: self.pooled_block(params, i, m), ids, mask)
+        body = _body(params)
+        return in_blocks(lambda i, m: self.pooled_block(body, i, m), ids, mask)
 
     def words(self, params: Params, ids: np.ndarray) -> np.ndarray:
         """Output of the embedding layers alone, (n, L, H), without any block."""
-        return in_blocks(lambda i: self.word_block(params, i), ids)
+        body = _body(params)
+        return in_blocks(lambda i: self.word_block(body, i), ids)
 
     def pooled_words(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The same, pooled, (n, H)."""
-        return in_blocks(
-            lambda i, m: pool(self.word_block(params, i), jnp.asarray(m), self.pooling_mode),
-            ids,
-            mask,
-        )
+        body = _body(params)
+        return in_blocks(lambda i, m: self.pooled_word_block(body, i, m), ids, mask)
 
     def embed(self, params: Params, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Passage vectors as served, (n, e)."""
-        return in_blocks(lambda i, m: self.embed_block(params, i, m), ids, mask)
+        kernel, bias = (np.asarray(params["output"][name]) for name in ("kernel", "bias"))
+        vectors = self.pooled(params, ids, mask) @ kernel + bias
+        if not self.normalize:
+            return vectors
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-12)
 
     def correct(
         self,
@@ -161,12 +165,8 @@ class StudentProgram:
     def _word_block(self, params: Params, ids: jax.Array) -> jax.Array:
         return self._module(params).embeddings(ids, jnp.zeros_like(ids))
 
-    def _embed_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        pooled = self._pooled_block(params, ids, mask)
-        vectors = pooled @ params["output"]["kernel"] + params["output"]["bias"]
-        if not self.normalize:
-            return vectors
-        return vectors / jnp.linalg.norm(vectors, axis=-1, keepdims=True).clip(1e-12)
+    def _pooled_word_block(self, params: Params, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        return pool(self._word_block(params, ids), mask, self.pooling_mode)
 
     def _correct_block(
         self,
@@ -181,3 +181,8 @@ class StudentProgram:
         masked = jnp.take_along_axis(hidden, positions[..., None], axis=1)
         guesses = self.logits(params, masked).argmax(-1)
         return ((guesses == labels) * weights).sum(-1)
+
+
+def _body(params: Params) -> Params:
+    """What states come from. One program serves it, whatever layers there are beside it."""
+    return {name: params[name] for name in ("table", "encoder")}

@@ -126,9 +126,10 @@ def test_a_single_string_is_not_a_list_of_paths() -> None:
         read_documents("corpus.txt")
 
 
-def test_special_file() -> None:
+def test_special_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CorpusError, match="neither"):
-        read_documents([os.devnull])
+        read_documents([tmp_path / "pipe"])
 
 
 def test_folder_without_text(tmp_path: Path) -> None:

@@ -93,6 +93,9 @@ def test_student_embeds_as_served(mode: str, make_distiller: Callable[..., Flash
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(program.embed(params, ids, mask), vectors, atol=1e-5)
     np.testing.assert_allclose(program.pooled(params, ids, mask), pooled, atol=1e-4)
+    in_training = params | {"token_output": output_layer(24)}
+    program.embed(in_training, ids, mask)
+    assert program.pooled_block._cache_size() == 1  # the layers beside it are no part of it
 
 
 def test_student_counts_right_guesses_on_masked_places_alone(
