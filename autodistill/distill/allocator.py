@@ -121,11 +121,12 @@ def _has_glibc() -> bool:
 
 
 def _jemalloc() -> str | None:
-    """Its library, of Python's own prefix, as conda has it, or of the system.
+    """Its library: of Python's own prefix, as conda has it, or where Linux systems keep theirs.
 
-    ``ctypes.util.find_library`` would run a compiler and a linker where there is none.
+    Elsewhere the user preloads it. ``ctypes.util.find_library`` knows more places, but runs a
+    compiler and a linker where there is none.
     """
-    system = (f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64", "/usr/local/lib")
+    system = ("/usr/local/lib", f"/usr/lib/{platform.machine()}-linux-gnu", "/usr/lib64")
     for folder in (f"{sys.prefix}/lib", *system):
         library = f"{folder}/libjemalloc.so.2"
         named = not set(library) & set(" :")  # LD_PRELOAD is split at these

@@ -20,8 +20,6 @@ For a masked-LM teacher: the error of the last hidden states through a learned
 projection, and on masked tokens half cross-entropy, half divergence from the
 teacher's distribution (MobileBERT's ground-truth ratio,
 https://arxiv.org/abs/2004.02984, section 3.4).
-
-Axes: B = batch, L = sequence, e = output width.
 """
 
 import time
@@ -84,7 +82,18 @@ class FlashSettings:
 
 @dataclass(frozen=True)
 class Distilled:
-    """A trained student and its record."""
+    """A trained student and its record.
+
+    Attributes:
+        student: As it is served.
+        judged: At the end.
+        start: As training began.
+        untrained: Of random weights.
+        losses: Of the last step, by part.
+        seconds: In all.
+        compile_s: For compiling the step, while the start was fitted.
+        tokens_per_s: Of training, compiling apart.
+    """
 
     student: Student
     judged: Judged
@@ -149,12 +158,7 @@ class FlashDistiller:
             check_donor(config, donor.config)
         began = time.perf_counter()
         program = self._program(config)
-        random = self._untrained(program, config)
-        with meanwhile(partial(self._compiled, program, random)) as compiled:
-            untrained = self.judge(program, random)
-            params = self._started(program, config, donor)
-            start = self.judge(program, params)
-        run = self._run(compiled.result(), params)
+        run, untrained, start, compile_s = self._judged_run(program, config, donor)
         training = time.perf_counter()
         run.advance(self.settings.steps, progress)
         seconds = time.perf_counter() - training
@@ -173,7 +177,7 @@ class FlashDistiller:
             untrained,
             {name: float(value) for name, value in run.losses[-1].items()},
             seconds=time.perf_counter() - began,
-            compile_s=compiled.result().seconds,
+            compile_s=compile_s,
             tokens_per_s=trained * self.passages.input_ids.shape[1] / max(seconds, 1e-9),
         )
 
@@ -184,6 +188,21 @@ class FlashDistiller:
         program = self._program(config)
         params = self._started(program, config, donor)
         return program, self._run(self._compiled(program, params), params)
+
+    def _judged_run(
+        self, program: StudentProgram, config: EncoderConfig, donor: Donor | None
+    ) -> tuple[FlashRun, Judged, Judged, float]:
+        """What ``begin`` gives, with the quality of random weights and of the start.
+
+        Last the seconds that compiling took, while the others were made.
+        """
+        at_random = self._untrained(program, config)
+        with meanwhile(partial(self._compiled, program, at_random)) as compiling:
+            untrained = self.judge(program, at_random)
+            params = self._started(program, config, donor)
+            start = self.judge(program, params)
+        step = compiling.result()
+        return self._run(step, params), untrained, start, step.seconds
 
     @property
     def _head(self) -> bool:
@@ -241,12 +260,10 @@ class FlashDistiller:
         """The programs that train a student with parameters of these shapes."""
         settings = self.settings
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
-        # an untrained student has no such layer yet
-        (hidden, _), width = shapes["output"]["kernel"].shape, self.outputs.states.shape[-1]
-        kernel, bias = ((hidden, width), (width,))
-        shapes["token_output"] = {
-            "kernel": jax.ShapeDtypeStruct(kernel, np.float32),
-            "bias": jax.ShapeDtypeStruct(bias, np.float32),
+        hidden, width = shapes["output"]["kernel"].shape[0], self.outputs.states.shape[-1]
+        shapes["token_output"] = {  # an untrained student has no such layer yet
+            "kernel": jax.ShapeDtypeStruct((hidden, width), np.float32),
+            "bias": jax.ShapeDtypeStruct((width,), np.float32),
         }
         optimiser = make_anytime_optimiser(
             learning_rate=settings.learning_rate,
@@ -269,10 +286,10 @@ class FlashDistiller:
             {name: value for name, value in params.items() if name in frozen},
         )
 
-    def _run(self, compiled: FlashStep, params: Params) -> FlashRun:
+    def _run(self, step: FlashStep, params: Params) -> FlashRun:
         trained, frozen = self._split(params)
-        trained, state = compiled.begin(trained)
-        return FlashRun(compiled.step, self._batches, trained, state, frozen, self._served)
+        trained, state = step.begin(trained)
+        return FlashRun(step.step, self._batches, trained, state, frozen, self._served)
 
     def _batches(self, done: int) -> Iterator[dict[str, np.ndarray]]:
         rows = shuffled_rows(

@@ -1,6 +1,6 @@
 """What a flash distillation minimises; see ``flash.py`` for why.
 
-Axes: B = batch, L = sequence, K = masked places.
+Axes: B = batch, L = sequence, H = hidden width, K = masked places.
 """
 
 from dataclasses import dataclass

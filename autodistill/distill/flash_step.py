@@ -21,7 +21,9 @@ from autodistill.distill.student import Params, StudentProgram
 
 T = TypeVar("T")
 
-OUTPUTS = ("output", "token_output")  # layers that are scaled while they are trained
+# layers that are scaled while they are trained: by ``FlashLoss.output_scale``, which the loss
+# divides by, and which is taken off what is served
+OUTPUTS = ("output", "token_output")
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,8 @@ class FlashStep:
     """Compiled programs.
 
     Attributes:
-        begin: From parameters to what a step takes first: the same with their output
-            layers scaled, and the optimiser's state. Those that it leaves as they are
-            keep their buffers.
+        begin: From parameters to copies with their output layers scaled, and the
+            optimiser's state: what the first step takes.
         step: See ``flash_run.Step``; takes the buffers of its first two arguments.
         seconds: That tracing and compiling took.
     """
@@ -49,7 +50,16 @@ def compile_step(
     frozen: Params,
     batch: dict[str, np.ndarray],
 ) -> FlashStep:
-    """Compile for trees like these, of arrays or of their shapes."""
+    """Compile for trees like these, of arrays or of their shapes.
+
+    Args:
+        program: The student's; only its shapes matter.
+        loss: Of a batch.
+        optimiser: Of what is trained.
+        params: Those that are trained, with all layers of ``OUTPUTS``.
+        frozen: Those that stay.
+        batch: What a step reads.
+    """
     began = time.perf_counter()
 
     def begin(params: Params) -> tuple[Params, Any]:
@@ -76,6 +86,6 @@ def compile_step(
 
 @contextmanager
 def meanwhile(work: Callable[[], T]) -> Iterator[Future[T]]:
-    """Do ``work`` in a thread; on leaving, it is done or has failed."""
+    """Do ``work`` in a thread. Leaving waits for its end, after an error or Ctrl-C too."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         yield pool.submit(work)

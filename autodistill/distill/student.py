@@ -147,8 +147,9 @@ class StudentProgram:
         weights: np.ndarray,
     ) -> np.ndarray:
         """Masked tokens guessed right per passage, (n,)."""
+        body = _body(params) | {"head": params["head"]}
         return in_blocks(
-            lambda *block: self.correct_block(params, *block),
+            lambda *block: self.correct_block(body, *block),
             ids,
             mask,
             positions,

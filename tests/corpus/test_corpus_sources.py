@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,11 @@ def test_a_single_string_is_not_a_list_of_paths() -> None:
         read_documents("corpus.txt")
 
 
-def test_special_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CorpusError, match="neither"):
-        read_documents([tmp_path / "pipe"])
+def test_special_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    with socket.socket(socket.AF_UNIX) as made, pytest.raises(CorpusError, match="neither"):
+        made.bind("socket")
+        read_documents(["socket"])
 
 
 def test_folder_without_text(tmp_path: Path) -> None:

@@ -150,14 +150,27 @@ def test_without_it_nothing_is_started_again(
     assert not started
 
 
-def test_the_library_of_pythons_own_prefix_comes_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+PLACES = ["/opt/env/lib", "/usr/local/lib", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"]
+
+
+@pytest.mark.parametrize("first", range(5))
+def test_the_library_is_of_the_first_folder_that_has_it(
+    monkeypatch: pytest.MonkeyPatch, first: int
 ):
-    (tmp_path / "lib").mkdir()
-    library = tmp_path / "lib" / "libjemalloc.so.2"
-    library.touch()
-    monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    assert allocator._jemalloc() == str(library)
+    there = [f"{folder}/libjemalloc.so.2" for folder in PLACES[first:]]
+    monkeypatch.setattr(sys, "prefix", "/opt/env")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(os.path, "exists", lambda path: path in there)
+    assert allocator._jemalloc() == (there[0] if there else None)
+
+
+@pytest.mark.parametrize("prefix", ["/my env", "/a:b"])
+def test_a_folder_that_cannot_be_preloaded_from_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, prefix: str
+):
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.setattr(os.path, "exists", lambda path: path.startswith((prefix, "/usr/lib64")))
+    assert allocator._jemalloc() == "/usr/lib64/libjemalloc.so.2"
 
 
 @GLIBC

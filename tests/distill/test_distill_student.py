@@ -93,9 +93,29 @@ def test_student_embeds_as_served(mode: str, make_distiller: Callable[..., Flash
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     np.testing.assert_allclose(program.embed(params, ids, mask), vectors, atol=1e-5)
     np.testing.assert_allclose(program.pooled(params, ids, mask), pooled, atol=1e-4)
-    in_training = params | {"token_output": output_layer(24)}
-    program.embed(in_training, ids, mask)
-    assert program.pooled_block._cache_size() == 1  # the layers beside it are no part of it
+
+
+def test_student_one_compiled_pass_serves_fits_and_judging(
+    make_distiller: Callable[..., FlashDistiller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers beside the encoder, which come and go in training, are no part of it."""
+    passages = make_distiller(head=True).passages
+    masked = passages.masked
+    assert masked is not None
+    weights = random_weights(BERT, np.random.default_rng(0), head=True)
+    program = StudentProgram(BERT, pooling_mode="mean", normalize=False)
+    params = program.parameters(weights, head=True) | {"output": output_layer(10)}
+    traced: list[None] = []
+    hidden = program.hidden
+    monkeypatch.setattr(program, "hidden", lambda *given: traced.append(None) or hidden(*given))
+    rows = passages.input_ids, passages.attention_mask
+    guesses = masked.positions, masked.labels, masked.weights
+    for some in (params, params | {"token_output": output_layer(24)}):
+        program.pooled(some, *rows)
+        program.embed(some, *rows)
+        assert len(traced) == (1 if some is params else 2)
+        program.correct(some, *rows, *guesses)
+        assert len(traced) == 2
 
 
 def test_student_counts_right_guesses_on_masked_places_alone(
