@@ -95,16 +95,21 @@ def test_student_embeds_as_served(mode: str, make_distiller: Callable[..., Flash
     np.testing.assert_allclose(program.pooled(params, ids, mask), pooled, atol=1e-4)
 
 
+def with_head(make_distiller: Callable[..., FlashDistiller]):
+    """Passages, which of their tokens are masked, and an untrained student that scores these."""
+    passages = make_distiller(head=True).passages
+    assert passages.masked is not None
+    weights = random_weights(BERT, np.random.default_rng(0), head=True)
+    program = StudentProgram(BERT, pooling_mode="mean", normalize=False)
+    return passages, passages.masked, program, program.parameters(weights, head=True)
+
+
 def test_student_one_compiled_pass_serves_fits_and_judging(
     make_distiller: Callable[..., FlashDistiller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Layers beside the encoder, which come and go in training, are no part of it."""
-    passages = make_distiller(head=True).passages
-    masked = passages.masked
-    assert masked is not None
-    weights = random_weights(BERT, np.random.default_rng(0), head=True)
-    program = StudentProgram(BERT, pooling_mode="mean", normalize=False)
-    params = program.parameters(weights, head=True) | {"output": output_layer(10)}
+    passages, masked, program, params = with_head(make_distiller)
+    params = params | {"output": output_layer(10)}
     traced: list[None] = []
     hidden = program.hidden
     monkeypatch.setattr(program, "hidden", lambda *given: traced.append(None) or hidden(*given))
@@ -121,12 +126,7 @@ def test_student_one_compiled_pass_serves_fits_and_judging(
 def test_student_counts_right_guesses_on_masked_places_alone(
     make_distiller: Callable[..., FlashDistiller],
 ) -> None:
-    passages = make_distiller(head=True).passages
-    masked = passages.masked
-    assert masked is not None
-    weights = random_weights(BERT, np.random.default_rng(0), head=True)
-    program = StudentProgram(BERT, pooling_mode="mean", normalize=False)
-    params = program.parameters(weights, head=True)
+    passages, masked, program, params = with_head(make_distiller)
     ids, mask = passages.input_ids[:20], passages.attention_mask[:20]
     guesses = np.asarray(program.logits(params, program.hidden(params, ids, mask))).argmax(-1)
     labels = masked.labels[:20].copy()
