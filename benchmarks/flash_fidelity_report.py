@@ -147,18 +147,27 @@ def correlation(
 
 def resampled_tau(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     """Mean tau of pairs of values of n students, and its 95% interval over samples of these."""
-
-    def tau(rows: np.ndarray) -> float:
-        return float(np.mean([kendalltau(x[rows], y[rows]).statistic for x, y in pairs]))
-
     everyone = np.arange(len(pairs[0][0]))
     rng = np.random.default_rng(0)
-    drawn = [tau(rng.choice(everyone, len(everyone))) for _ in range(RESAMPLES)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    drawn = np.stack([rng.choice(everyone, len(everyone)) for _ in range(RESAMPLES)])
+    taus = np.mean([kendall_taus(x[drawn], y[drawn]) for x, y in pairs], axis=0)
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
     return {
-        "tau": round(tau(everyone), 4),
+        "tau": round(float(np.mean([kendalltau(x, y).statistic for x, y in pairs])), 4),
         "interval": [round(float(low), 4), round(float(high), 4)],
     }
+
+
+def kendall_taus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """tau-b of each row of two arrays (resamples, n); a row at a time takes scipy minutes.
+
+    The cosine between the signs of all differences; NaN where all values of a row are equal.
+    """
+    signs_x, signs_y = (np.sign(v[:, :, None] - v[:, None, :]).reshape(len(v), -1) for v in (x, y))
+    norms = np.linalg.norm(signs_x, axis=1) * np.linalg.norm(signs_y, axis=1)
+    with np.errstate(invalid="ignore"):
+        taus: np.ndarray = np.sum(signs_x * signs_y, axis=1) / norms
+    return taus
 
 
 def scores(stops: Sequence[int], full: int) -> dict[str, Score]:
