@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from predictors import commands
 from predictors.errors import PredictorError
 
 EXAMPLES = """\
@@ -32,8 +31,10 @@ SOURCES = "latency tables of known devices; each workload of a table counts as a
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    from predictors import commands  # loads here, so that --help need not wait for it
+
     try:
-        options.run(options)
+        getattr(commands, options.run)(options)
     except PredictorError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,7 +80,7 @@ def _add_fit(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     )
     _add_seed(parser)
     _add_workload(parser)
-    parser.set_defaults(run=commands.fit)
+    parser.set_defaults(run="fit")
 
 
 def _add_predict(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -96,7 +97,7 @@ def _add_predict(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="one row per architecture, with the fields of the fit; other columns are kept",
     )
     parser.add_argument("--out", metavar="OUT.csv", help="file to write (default: standard output)")
-    parser.set_defaults(run=commands.predict)
+    parser.set_defaults(run="predict")
 
 
 def _add_suggest(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -121,7 +122,7 @@ def _add_suggest(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     _add_seed(parser)
     _add_workload(parser)
-    parser.set_defaults(run=commands.suggest)
+    parser.set_defaults(run="suggest")
 
 
 def _add_adapt(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -138,7 +139,7 @@ def _add_adapt(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument("--out", required=True, metavar="F.json", help="predictor file to write")
     _add_seed(parser)
     _add_workload(parser)
-    parser.set_defaults(run=commands.adapt)
+    parser.set_defaults(run="adapt")
 
 
 def _add_score(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -154,7 +155,7 @@ def _add_score(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--plot", metavar="PAGE.html", help="also write the parity plot as a page (needs plotly)"
     )
     _add_workload(parser)
-    parser.set_defaults(run=commands.score)
+    parser.set_defaults(run="score")
 
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Which package imports which: read from the source, and proved in a fresh process."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,24 @@ ORDER = (
 )
 USES_PREDICTORS = ("profiler", "search")
 HEAVY = ("jax", "jaxlib", "flax", "optax", "autodistill", "grain", "tokenizers")
+SLOW = ("sklearn", "scipy", "pandas", "pymoo", "xgboost", "plotly")
+COMMANDS = (
+    "autodistill.distill",
+    "autodistill.profiler",
+    "autodistill.search",
+    "autodistill.teacher",
+    "predictors",
+)
+LAZY = (
+    "autodistill.corpus",
+    "autodistill.models",
+    "autodistill.profiler",
+    "autodistill.search",
+    "autodistill.space",
+    "autodistill.study",
+    "autodistill.teacher",
+    "predictors",
+)
 
 
 def modules(package: str) -> list[Path]:
@@ -83,12 +102,37 @@ def test_imports_predictors_know_nothing_of_autodistill(path: Path) -> None:
     assert {name.split(".")[0] for name in imported(path)}.isdisjoint(HEAVY)
 
 
-def test_imports_predictors_load_neither_jax_nor_autodistill() -> None:
-    code = (
-        "import sys, predictors, predictors.__main__, predictors.table\n"
-        f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
-    )
+def loaded(code: str) -> str:
+    """Which heavy packages a fresh process has loaded after this."""
+    report = f"\nimport sys\nprint(*sorted(set(sys.modules) & set({(*HEAVY, *SLOW)!r})))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-c", code + report], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
+
+
+def test_imports_predictors_load_neither_jax_nor_autodistill() -> None:
+    names = loaded("from predictors import *\nimport predictors.commands").split()
+    assert "sklearn" in names
+    assert set(names).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_imports_a_command_shows_its_help_before_it_loads_anything_slow(command: str) -> None:
+    code = f"""
+import contextlib, io
+from {command}.__main__ import main
+with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.suppress(SystemExit):
+    main(["--help"])
+assert "python -m {command}" in said.getvalue(), said.getvalue()"""
+    assert loaded(code) in ("", "autodistill")
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_imports_every_name_that_a_package_offers_is_there(package: str) -> None:
+    module = importlib.import_module(package)
+    stub = Path(module.__file__ or "").with_suffix(".pyi").read_text(encoding="utf-8")
+    [listed] = [n.value for n in ast.parse(stub).body if isinstance(n, ast.Assign)]
+    assert sorted(module.__all__) == sorted(ast.literal_eval(listed))
+    for name in module.__all__:
+        assert getattr(module, name) is not None

@@ -1,43 +1,5 @@
 """Text to batches: documents, tokens on disk, passages, shuffled and masked batches."""
 
-from autodistill.corpus.builtin import builtin_documents, builtin_fingerprint
-from autodistill.corpus.document import Document
-from autodistill.corpus.loader import (
-    MaskedBatch,
-    mask_passages,
-    mask_tokens,
-    shuffled_order,
-    shuffled_rows,
-    training_batches,
-)
-from autodistill.corpus.passages import (
-    PassageSource,
-    SpecialTokens,
-    passage_sources,
-    require_batch,
-)
-from autodistill.corpus.sources import expected_characters, fingerprint, read_documents
-from autodistill.corpus.store import CorpusSummary, SourceCount, TokenStore, prepare
+import lazy_loader
 
-__all__ = [
-    "CorpusSummary",
-    "Document",
-    "MaskedBatch",
-    "PassageSource",
-    "SourceCount",
-    "SpecialTokens",
-    "TokenStore",
-    "builtin_documents",
-    "builtin_fingerprint",
-    "expected_characters",
-    "fingerprint",
-    "mask_passages",
-    "mask_tokens",
-    "passage_sources",
-    "prepare",
-    "read_documents",
-    "require_batch",
-    "shuffled_order",
-    "shuffled_rows",
-    "training_batches",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

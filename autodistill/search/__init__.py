@@ -1,6 +1,5 @@
 """The search: which students to distil next, and which of them to distil on."""
 
-from autodistill.search.designer import BayesianSearch
-from autodistill.search.fidelity import FidelitySearch, Run
+import lazy_loader
 
-__all__ = ["BayesianSearch", "FidelitySearch", "Run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,7 +1,5 @@
 """Architectures and the spaces they are searched in."""
 
-from autodistill.space.architecture import Architecture, Value
-from autodistill.space.rules import Rule
-from autodistill.space.space import SearchSpace
+import lazy_loader
 
-__all__ = ["Architecture", "Rule", "SearchSpace", "Value"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 """The record of one search, in SQLite, safe against whatever stops it."""
 
-from autodistill.study.candidate import CHANGEABLE, Candidate, CandidateState
-from autodistill.study.store import SCHEMA, SCHEMA_VERSION, Study
+import lazy_loader
 
-__all__ = ["CHANGEABLE", "SCHEMA", "SCHEMA_VERSION", "Candidate", "CandidateState", "Study"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,4 @@
+from .designer import BayesianSearch
+from .fidelity import FidelitySearch, Run
+
+__all__ = ["BayesianSearch", "FidelitySearch", "Run"]
