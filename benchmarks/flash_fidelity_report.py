@@ -7,6 +7,11 @@ students. ``same`` compares with the full run of the same seed, of which the sho
 part, averaged over seeds; ``other`` with the full run of the other seed, which shares no
 luck with it. The ceiling is tau between the full runs of two seeds.
 
+``within`` is the share by which pairs of one width of the word table are ordered rightly
+rather than wrongly (Goodman and Kruskal's gamma of these pairs, as tau leaves out ties):
+what a score tells beyond that width. ``above parameters`` is tau less that of the
+parameter count, its interval from the same samples of students for both.
+
 Axes: n = students.
 """
 
@@ -26,6 +31,7 @@ from autodistill.space.cost import encoder_cost
 RESAMPLES = 2000
 REFITTED_FROM = 25  # steps; before, the output layer is judged as trained
 OUTPUT_WIDTH = 384  # of the demo's teacher
+BASELINE = "parameters"  # what other scores are compared with
 Record = Mapping[str, Any]
 
 
@@ -96,13 +102,19 @@ def training_speed(steps: int, part: str, share: float = 1.0) -> Score:
     return score
 
 
-def counted(what: str) -> Score:
-    """What is known without any training."""
+def sum_of(*parts: Score) -> Score:
+    """Scores of several kinds, each in units of its spread over these students."""
 
     def score(runs: Runs, students: Sequence[int], seed: int) -> np.ndarray:
-        return np.array([counts(runs.sample[i])[what] for i in students], float)
+        values = [part(runs, students, seed) for part in parts]
+        return np.sum([(v - v.mean()) / v.std() for v in values], axis=0)
 
     return score
+
+
+def counted(what: Callable[[Architecture], float]) -> Score:
+    """What is known without any training."""
+    return lambda runs, students, seed: np.array([what(runs.sample[i]) for i in students], float)
 
 
 def untrained(what: str) -> Score:
@@ -124,6 +136,16 @@ def counts(architecture: Architecture) -> dict[str, int]:
     }
 
 
+def counts_parameters(architecture: Architecture) -> int:
+    """Weights of a student."""
+    return counts(architecture)[BASELINE]
+
+
+def rank(architecture: Architecture) -> int:
+    """At most so many directions of the word table reach the blocks."""
+    return min(int(architecture["embedding_size"]), int(architecture["hidden_size"]))
+
+
 def correlation(
     score: Score, truth: Score, runs: Runs, seeds: Sequence[tuple[int, int]], students: list[int]
 ) -> dict[str, Any]:
@@ -137,25 +159,58 @@ def correlation(
         students: Who is compared; n of them.
     """
     pairs = [(score(runs, students, a), truth(runs, students, b)) for a, b in seeds]
+    sizes = counted(counts_parameters)(runs, students, 0)
+    widths = np.array([runs.sample[i]["embedding_size"] for i in students])
     return {
         **resampled_tau(pairs),
         "spearman": round(float(np.mean([spearmanr(x, y).statistic for x, y in pairs])), 4),
+        "above parameters": resampled_gain(pairs, [(sizes, y) for _, y in pairs]),
+        "within": round(float(np.mean([gamma_within(x, y, widths) for x, y in pairs])), 4),
         "students": len(students),
         "pairs_of_seeds": len(pairs),
     }
 
 
-def resampled_tau(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+Pairs = Sequence[tuple[np.ndarray, np.ndarray]]  # of values of n students
+
+
+def resampled_tau(pairs: Pairs) -> dict[str, Any]:
     """Mean tau of pairs of values of n students, and its 95% interval over samples of these."""
-    everyone = np.arange(len(pairs[0][0]))
-    rng = np.random.default_rng(0)
-    drawn = np.stack([rng.choice(everyone, len(everyone)) for _ in range(RESAMPLES)])
-    taus = np.mean([kendall_taus(x[drawn], y[drawn]) for x, y in pairs], axis=0)
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
     return {
         "tau": round(float(np.mean([kendalltau(x, y).statistic for x, y in pairs])), 4),
-        "interval": [round(float(low), 4), round(float(high), 4)],
+        "interval": interval(mean_taus(pairs)),
     }
+
+
+def resampled_gain(pairs: Pairs, others: Pairs) -> dict[str, Any]:
+    """Mean tau of pairs less that of others, and its 95% interval over samples of students."""
+    whole = np.arange(len(pairs[0][0]))[None]
+    gain = mean_taus(pairs, whole) - mean_taus(others, whole)
+    return {
+        "gain": round(float(gain[0]), 4),
+        "interval": interval(mean_taus(pairs) - mean_taus(others)),
+    }
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """The central 95%."""
+    return [round(float(value), 4) for value in np.nanpercentile(values, [2.5, 97.5])]
+
+
+def mean_taus(pairs: Pairs, rows: np.ndarray | None = None) -> np.ndarray:  # (resamples,)
+    """Mean tau of pairs for each sample of students, (resamples, n), the same ones each time."""
+    if rows is None:
+        everyone, rng = np.arange(len(pairs[0][0])), np.random.default_rng(0)
+        rows = np.stack([rng.choice(everyone, len(everyone)) for _ in range(RESAMPLES)])
+    taus: np.ndarray = np.mean([kendall_taus(x[rows], y[rows]) for x, y in pairs], axis=0)
+    return taus
+
+
+def gamma_within(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:
+    """Pairs of one group in the same order less those in the other, as a share of both."""
+    same = (groups[:, None] == groups) & np.tri(len(groups), k=-1, dtype=bool)
+    signs = (np.sign(x[:, None] - x) * np.sign(y[:, None] - y))[same]
+    return float(signs.sum() / np.abs(signs).sum())
 
 
 def kendall_taus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -170,13 +225,14 @@ def kendall_taus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return taus
 
 
-def scores(stops: Sequence[int], full: int) -> dict[str, Score]:
-    """All that is compared, for a full run of so many steps."""
+def scores(stops: Sequence[int], full: int, untold: Sequence[int]) -> dict[str, Score]:
+    """All that is compared, for a full run of so many steps; losses but at ``untold`` stops."""
     early = [t for t in stops if t < full]
     named: dict[str, Score] = {
-        "parameters": counted("parameters"),
-        "encoder parameters": counted("encoder_parameters"),
-        "multiply-adds": counted("multiply_adds"),
+        BASELINE: counted(counts_parameters),
+        "encoder parameters": counted(lambda a: counts(a)["encoder_parameters"]),
+        "multiply-adds": counted(lambda a: counts(a)["multiply_adds"]),
+        "the smaller of embedding and hidden size": counted(rank),
         "gradient norm, untrained": untrained("gradient_norm"),
         "SNIP, untrained": untrained("snip"),
         "start quality": at(0, "raw_quality"),
@@ -185,7 +241,10 @@ def scores(stops: Sequence[int], full: int) -> dict[str, Score]:
         named[f"quality at {stop}, output as trained"] = at(stop, "raw_quality")
         if stop >= REFITTED_FROM:
             named[f"quality at {stop}"] = at(stop)
-        for part in ("token", "passage"):
+        if stop >= REFITTED_FROM and stop not in untold:
+            last = training_speed(stop, "token", 0.2)
+            named[f"quality and token loss at {stop}"] = sum_of(at(stop), last)
+        for part in ("token", "passage") if stop not in untold else ():
             named[f"{part} loss to {stop}"] = training_speed(stop, part)
             named[f"{part} loss, last fifth to {stop}"] = training_speed(stop, part, 0.2)
     fitted = [t for t in early if t >= REFITTED_FROM]
@@ -194,7 +253,9 @@ def scores(stops: Sequence[int], full: int) -> dict[str, Score]:
     return named
 
 
-def analysis(runs: Runs, stops: Sequence[int], full: int) -> dict[str, Any] | None:
+def analysis(
+    runs: Runs, stops: Sequence[int], full: int, untold: Sequence[int]
+) -> dict[str, Any] | None:
     """Rank correlations with the full run; None with fewer than five students.
 
     Seeds that fewer students have got so far with are left out.
@@ -208,8 +269,9 @@ def analysis(runs: Runs, stops: Sequence[int], full: int) -> dict[str, Any] | No
     students = runs.students(used, full)
     same = [(s, s) for s in used]
     other = [(a, b) for a in used for b in used if a != b]
+    reached = [t for t in stops if set(students) <= set(runs.students(used, t))]
     rows = {}
-    for name, score in scores(stops, full).items():
+    for name, score in scores(reached, full, untold).items():
         if any(np.isnan(score(runs, students, seed)).any() for seed in used):
             continue
         rows[name] = {"same": correlation(score, at(full), runs, same, students)}
@@ -227,7 +289,8 @@ def analysis(runs: Runs, stops: Sequence[int], full: int) -> dict[str, Any] | No
 
 
 def write_table(path: Path, runs: Runs, stops: Sequence[int], latency: Path | None) -> int:
-    """One row per student and seed; how many."""
+    """One row per student and seed, of the stops that somebody has got to; how many."""
+    stops = [t for t in stops if any(steps == t for _, _, steps in runs.lines)]
     milliseconds = read_latency(latency) if latency is not None else {}
     fields = sorted(runs.sample[0])
     columns = [
