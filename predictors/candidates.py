@@ -97,8 +97,9 @@ def learn_best(
     and it must foretell each of them from the others much better: a device that
     follows a rule of its own, which few columns tell, while the mixture's kernels
     weigh columns as the sources do. As its lengthscales are found on all rows, it must
-    do so on folds that it has not seen too, where sizes of errors are compared: of
-    their squares one disturbed measurement makes up the most.
+    do so where it is fitted anew without each of them too, and there sizes of errors are
+    compared: of their squares one disturbed measurement makes up the most. (Folds of
+    several rows would leave it too few to find a rule in.)
     """
 
     def mixture(rows: FloatArray, y: FloatArray) -> NewDevice:
@@ -125,13 +126,12 @@ def learn_best(
             alone = learn_alone(rows, y)
             if alone.training_error >= MUCH_BETTER * related.training_error:
                 return related
-            folds = held_out_folds(row_groups(rows), n_splits=N_SPLITS, random_state=seed)
+            groups = row_groups(rows)
+            folds = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
             if len(rows) - max(map(len, folds)) < LEAST_ROWS_ALONE:
                 return related
-            own, others = (
-                float(np.mean(np.abs(_held_out_errors(learner, rows, y, folds, known))))
-                for learner in (learn_alone, mixture)
-            )
+            own = np.abs(_held_out_errors(learn_alone, rows, y, folds, known)).mean()
+            others = np.abs(related.leave_one_out_errors).mean()
             return alone if own < MUCH_BETTER * others else related
 
         learners: list[Learner] = [mixture]

@@ -118,13 +118,16 @@ class NewDevice:
     @property
     def training_error(self) -> float:
         """RMSE of each measurement given the others; of one, the deviation expected."""
-        if len(self.u) == 1:
-            hypotheses = self.mixture.hypotheses
-            variance = hypotheses.variances.sum(axis=1) + hypotheses.noise
-            error = np.sqrt(variance @ self.mixture.weights.sum(axis=1))
-        else:
-            error = np.sqrt(np.mean(device_mixture.leave_one_out(self.mixture) ** 2))
-        return float(self.scale.scale * error)
+        if len(self.u) > 1:
+            return float(np.sqrt(np.mean(self.leave_one_out_errors**2)))
+        hypotheses = self.mixture.hypotheses
+        variance = hypotheses.variances.sum(axis=1) + hypotheses.noise
+        return float(self.scale.scale * np.sqrt(variance @ self.mixture.weights.sum(axis=1)))
+
+    @property
+    def leave_one_out_errors(self) -> FloatArray:
+        """(n,) of log y or y: each measurement less what the others foretell; n at least 2."""
+        return self.scale.scale * device_mixture.leave_one_out(self.mixture)
 
     def predict(
         self, rows: FloatArray, return_std: bool = False

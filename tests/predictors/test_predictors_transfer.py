@@ -148,6 +148,26 @@ def test_unrelated_devices_do_no_harm(known, kind):
     assert np.mean(ours) < 1.1 * np.mean(alone)
 
 
+@pytest.mark.parametrize("log_target", [True, False])
+def test_a_rule_that_no_source_follows_is_seen_in_twenty_measurements(log_target):
+    """Sources are sums of sixteen columns; of the new device two decide, by their product."""
+
+    def numbers(n, seed):
+        return np.random.default_rng(seed).integers(4, size=(n, 16)).astype(float)
+
+    base = np.abs(np.random.default_rng(7).normal(size=16))
+    weights = base * np.exp(0.3 * np.random.default_rng(8).normal(size=(4, 16)))
+    tables = {f"d{i}": (X := numbers(60, i), 5 + X @ w) for i, w in enumerate(weights)}
+    known = TransferPredictor(log_target=log_target).fit_sources(tables)
+    ours, alone = [], []
+    for seed in range(6):
+        X = numbers(220, 100 + seed)
+        y = 1 + X[:, 3] * X[:, 9]
+        for errors, model in ((ours, copy(known)), (alone, GPPredictor(log_target=log_target))):
+            errors.append(np.mean(np.abs(model.fit(X[:20], y[:20]).predict(X[20:]) - y[20:])))
+    assert np.mean(ours) < 1.1 * np.mean(alone)
+
+
 def test_intervals_hold_what_they_promise(known):
     """Over 24 new devices, 300 rows each; the errors of one device go together, so the
     share of one may lie 15 points off, and the mean of 24 is known to 3 points."""
