@@ -423,7 +423,7 @@ def test_trainer_killed_by_the_system_ends_as_if_it_had_not(uninterrupted, tmp_p
 
 
 def test_trainer_eight_devices_give_the_losses_of_one(uninterrupted, tmp_path):
-    flags = "--xla_force_host_platform_device_count=8"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
     done = run_python(ON_EIGHT, tmp_path / "run", XLA_FLAGS=flags)
     assert done.returncode == 0, done.stderr
     records = json.loads(done.stdout)
