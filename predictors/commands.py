@@ -2,12 +2,12 @@
 
 import argparse
 import csv
+import io
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TextIO
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -34,7 +34,7 @@ from predictors.selection import CrossValidation, select
 from predictors.sources import Device, devices_of, join_sources, matrices, shared_columns
 from predictors.table import WORKLOAD, LatencyTable, read_table, workload_features
 from predictors.transfer import TransferPredictor
-from predictors.writing import check_writable
+from predictors.writing import check_writable, refuse_loss, write_whole
 from predictors.xgb import XGBPredictor
 
 COVERAGE = 0.9
@@ -44,8 +44,7 @@ PREDICTED = ("predicted", "std", "lower90", "upper90")
 def fit(options: argparse.Namespace) -> None:
     """Latency table -> predictor file."""
     check_destination(options.out)
-    if os.path.realpath(options.out) == os.path.realpath(options.table):
-        raise TableError(f"--out {options.out} is the table itself, which would be lost")
+    refuse_loss("--out", options.out, {"the table": [options.table]})
     table = _read(options.table, options)
     with naming(options.table):
         X, y, columns = table.matrix()
@@ -70,7 +69,8 @@ def fit(options: argparse.Namespace) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Predictor file + architectures -> predictions."""
-    _check_destination(options.out)
+    inputs = {"the predictor": [options.predictor], "the architectures": [options.architectures]}
+    _check_destination("--out", options.out, inputs)
     predictor = load(options.predictor)
     read = read_cells(options.architectures)  # once: it may be a pipe
     architectures = parse_cells(read)
@@ -99,7 +99,7 @@ def predict(options: argparse.Namespace) -> None:
 
 def suggest(options: argparse.Namespace) -> None:
     """Tables of known devices -> the architectures to measure on a new one."""
-    _check_destination(options.out)
+    _check_destination("--out", options.out, _transfer_inputs(options))
     sources = _sources(options)
     pool = _pool(sources, options.pool)
     known = [architecture for device in sources for architecture in device.architectures]
@@ -138,6 +138,7 @@ def suggest(options: argparse.Namespace) -> None:
 def adapt(options: argparse.Namespace) -> None:
     """Tables of known devices + a few measurements -> predictor of the new device."""
     check_destination(options.out)
+    refuse_loss("--out", options.out, _transfer_inputs(options))
     sources = _sources(options)
     table = _read_measurements(options, sources)
     device = _new_device(table, options.measurements, sources)
@@ -155,7 +156,8 @@ def adapt(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Predictor file + latency table -> errors and a parity plot."""
-    _check_destination(options.plot)
+    inputs = {"the predictor": [options.predictor], "the table": [options.table]}
+    _check_destination("--plot", options.plot, inputs)
     predictor = load(options.predictor)
     whole = _read_whole(options.table)
     table = _chosen(whole, options.table, options)
@@ -300,26 +302,35 @@ def _described(sources: Sequence[Device]) -> str:
     return "\n".join([f"{len(sources)} known devices:", *listed])
 
 
-def _check_destination(path: str | None) -> None:
-    """Refuse a path that a table or page could not be written to, before work is done for it."""
+def _transfer_inputs(options: argparse.Namespace) -> dict[str, list[str]]:
+    """The files that ``suggest`` and ``adapt`` read."""
+    one = {f"the {name}": getattr(options, name, None) for name in ("measurements", "pool")}
+    given = {name: [path] for name, path in one.items() if path is not None}
+    return {"a source": options.sources, **given}
+
+
+def _check_destination(option: str, path: str | None, inputs: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a path where no table or page could be, or an input is, before work is done for it."""
     if path is None:
         return
     try:
-        check_writable(path, in_place=True)
+        check_writable(path)
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror}") from error
+    refuse_loss(option, path, inputs)
 
 
 def _save_rows(path: str, rows: Sequence[Mapping[str, object]]) -> None:
+    text = io.StringIO()
+    _write_rows(text, rows)
     try:
-        with open(Path(path), "w", encoding="utf-8", newline="") as file:
-            _write_rows(file, rows)
+        write_whole(path, text.getvalue())
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _write_rows(file: object, rows: Sequence[Mapping[str, object]]) -> None:
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")  # type: ignore[arg-type]
+def _write_rows(file: TextIO, rows: Sequence[Mapping[str, object]]) -> None:
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 

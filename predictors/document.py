@@ -101,7 +101,7 @@ def check_destination(path: str | PathLike[str]) -> None:
         PersistError: It is a folder, its own folder is missing, or one may not write there.
     """
     try:
-        check_writable(path, in_place=False)
+        check_writable(path)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from predictors.errors import InputError, PredictorError, TableError
 from predictors.protocol import FloatArray
+from predictors.writing import write_whole
 
 COLUMNS, LINES = 60, 20  # characters of the plot in the terminal
 
@@ -93,8 +94,7 @@ def write_parity_page(
     figure.update_xaxes(title=truth_is, type=kind)
     figure.update_yaxes(title="predicted", type=kind)
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(figure.to_html(include_plotlyjs=True))
+        write_whole(path, figure.to_html(include_plotlyjs=True))
     except OSError as error:
         raise TableError(f"cannot write {path}: {error.strerror}") from error
 

@@ -4,8 +4,11 @@ import errno
 import os
 import stat
 import uuid
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+
+from predictors.errors import TableError
 
 
 def write_whole(path: str | PathLike[str], text: str) -> None:
@@ -18,14 +21,14 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
         OSError: The file cannot be written; what was there before is kept.
     """
     if _is_special(path):
-        with open(path, "w", encoding="utf-8") as device:
+        with open(path, "w", encoding="utf-8", newline="") as device:
             device.write(text)
         return
     real = Path(os.path.realpath(path))
     # A name of its own, and short: the file's may be as long as names can be.
     temporary = real.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -34,22 +37,54 @@ def write_whole(path: str | PathLike[str], text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: str | PathLike[str], *, in_place: bool) -> None:
+def check_writable(path: str | PathLike[str]) -> None:
     """Refuse a path that no file could be written to, before work is done for it.
-
-    Args:
-        path: Where something is to be written.
-        in_place: Whether a file that is there will be overwritten, not replaced.
 
     Raises:
         OSError: It is a folder, its own folder is missing, or one may not write there.
     """
-    if _is_special(path) or (in_place and os.path.exists(path)):
+    if _is_special(path):
         _check_access(Path(path), os.W_OK)
         return
     real = Path(os.path.realpath(path))
     os.stat(real.parent)
     _check_access(real.parent, os.W_OK | os.X_OK)
+
+
+def refuse_loss(
+    option: str, path: str | PathLike[str], kept: Mapping[str, Sequence[str | PathLike[str]]]
+) -> None:
+    """Refuse to write a file that is one of those to be kept, by whatever name or link.
+
+    What is there and is no file, such as ``/dev/null``, cannot be lost.
+
+    Args:
+        option: What asks for the file, such as ``--out``, for the message.
+        path: Where it will be written; ``check_writable`` has found no fault with it.
+        kept: What the command reads, by what it reads it as, such as ``the table``.
+
+    Raises:
+        TableError: It is one of them.
+    """
+    if _is_special(path):
+        return
+    for argument, files in kept.items():
+        for file in files:
+            if _is_same(path, file):
+                called = "" if os.fspath(file) == os.fspath(path) else f" ({file})"
+                raise TableError(
+                    f"{option} {path} is read as {argument} too{called}, which would be lost. "
+                    f"Give {option} another name"
+                )
+
+
+def _is_same(one: str | PathLike[str], other: str | PathLike[str]) -> bool:
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return os.path.samefile(one, other)  # hard links
+    except OSError:  # one of them is not there
+        return False
 
 
 def _is_special(path: str | PathLike[str]) -> bool:

@@ -1,6 +1,7 @@
 """The command line, run in this process."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -205,8 +206,52 @@ def test_help_teaches(command, capsys):
     assert "usage: python -m predictors" in capsys.readouterr().out
 
 
-def test_fit_does_not_replace_its_table(table, capsys):
-    before = table.read_bytes()
-    assert main(["fit", str(table), "--out", str(table)]) == 2
-    assert "is the table itself, which would be lost" in capsys.readouterr().err
-    assert table.read_bytes() == before
+INPUTS = [
+    ("fit {t}", "--out", "t"),
+    ("predict {p} {t}", "--out", "p"),
+    ("predict {p} {t}", "--out", "t"),
+    ("suggest --sources {s} {t}", "--out", "t"),
+    ("suggest --sources {s} --pool {t}", "--out", "t"),
+    ("suggest --sources {s} --measurements {t}", "--out", "t"),
+    ("adapt --sources {s} {t} --measurements {p}", "--out", "t"),
+    ("adapt --sources {s} --measurements {t}", "--out", "t"),
+    ("score {p} {t}", "--plot", "p"),
+    ("score {p} {t}", "--plot", "t"),
+]
+
+
+@pytest.mark.parametrize("link", ["itself", "symlink", "hard link"])
+@pytest.mark.parametrize(("command", "option", "input_"), INPUTS)
+def test_no_command_replaces_what_it_reads(command, option, input_, link, tmp_path, capsys):
+    """Refused before anything is read: none of the inputs is of a kind to be read."""
+    files = {name: tmp_path / name for name in "tps"}
+    for name, path in files.items():
+        path.write_text(name)
+    out = tmp_path / "out" if link != "itself" else tmp_path / ".." / tmp_path.name / input_
+    if link == "symlink":
+        out.symlink_to(files[input_])
+    elif link == "hard link":
+        out.hardlink_to(files[input_])
+    assert main([*command.format(**files).split(), option, str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {option} {out} is read as ") and "would be lost" in error
+    assert str(files[input_]) in error
+    assert [path.read_text() for path in files.values()] == ["t", "p", "s"]
+
+
+def test_a_device_may_be_read_and_written(fitted, capsys):
+    assert main(["predict", str(fitted), "/dev/null", "--out", "/dev/null"]) == 2
+    assert "needs a header" in capsys.readouterr().err
+
+
+def test_a_failed_write_keeps_the_former_rows(fitted, table, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert main(["predict", str(fitted), str(table), "--out", str(out)]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert out.read_text() == "before" and list(tmp_path.iterdir()) == [out]

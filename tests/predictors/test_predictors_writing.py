@@ -105,11 +105,10 @@ def test_a_folder_that_may_not_be_searched(tmp_path, monkeypatch):
 def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(tmp_path))
     with pytest.raises(PermissionError):
-        check_writable(tmp_path / "p.json", in_place=False)
-    (tmp_path / "t.csv").touch()
-    check_writable(tmp_path / "t.csv", in_place=True)
+        check_writable(tmp_path / "p.json")
+    (tmp_path / "t.csv").touch()  # would be replaced by a new file
     with pytest.raises(PermissionError):
-        check_writable(tmp_path / "t.csv", in_place=False)
+        check_writable(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(
