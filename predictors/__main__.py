@@ -22,8 +22,8 @@ a new device, from ten measurements:
   python -m predictors score new.json held_out.csv
 
 Bad input ends with a message and exit code 2. Rows are counted from 0, lines of a file
-from 1. What is worth a look, such as another target or workload than the predictor's,
-is a "note:" on standard error.
+from 1. What is worth a look, such as another workload than the predictor's, is a "note:"
+on standard error.
 """
 SOURCES = "latency tables of known devices; each workload of a table counts as a device"
 
@@ -97,6 +97,7 @@ def _add_predict(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="one row per architecture, with the fields of the fit; other columns are kept",
     )
     parser.add_argument("--out", metavar="OUT.csv", help="file to write (default: standard output)")
+    _add_other_target(parser)
     parser.set_defaults(run="predict")
 
 
@@ -154,6 +155,7 @@ def _add_score(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     parser.add_argument(
         "--plot", metavar="PAGE.html", help="also write the parity plot as a page (needs plotly)"
     )
+    _add_other_target(parser)
     _add_workload(parser)
     parser.set_defaults(run="score")
 
@@ -167,6 +169,15 @@ def _seed(text: str) -> int:
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"a seed lies from 0 to {2**32 - 1}; got {text}")
     return value
+
+
+def _add_other_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--other-target",
+        action="store_true",
+        help="go on, with a note, where rows were measured on another target or device_kind than "
+        "the predictor's",
+    )
 
 
 def _add_workload(parser: argparse.ArgumentParser) -> None:

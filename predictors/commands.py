@@ -18,11 +18,11 @@ from predictors.features import encode, parse_cells, read_architectures, read_ce
 from predictors.gp import GPPredictor
 from predictors.held_out import row_groups
 from predictors.notes import (
+    check_device,
     fields_of,
     naming,
     note,
     note_outside,
-    note_target,
     note_workload,
     noting,
 )
@@ -81,8 +81,11 @@ def predict(options: argparse.Namespace) -> None:
         )
     rows = range(len(architectures))
     X = encode(architectures, predictor.column_names_, origin=options.architectures)
-    targets = [row.get("target", "") for row in read]
-    note_target(predictor, options.predictor, options.architectures, targets, rows)
+    devices = [(row.get("target", ""), row.get("device_kind", "")) for row in read]
+    allowed = options.other_target
+    check_device(
+        predictor, options.predictor, options.architectures, devices, rows, other_allowed=allowed
+    )
     note_workload(predictor, options.architectures, architectures, rows)
     note_outside(predictor, X, options.architectures, rows)
     median, std = predictor.predict(X, return_std=True)
@@ -172,8 +175,9 @@ def score(options: argparse.Namespace) -> None:
     ]
     features = [workload_features(row) for row in table.measured]
     X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
-    targets = [row.target for row in table.measured]
-    note_target(predictor, options.predictor, options.table, targets, rows)
+    devices = [(row.target, row.device_kind) for row in table.measured]
+    allowed = options.other_target
+    check_device(predictor, options.predictor, options.table, devices, rows, other_allowed=allowed)
     told = [
         {**feature, "statistic": row.statistic or ""}
         for feature, row in zip(features, table.measured, strict=True)
@@ -245,8 +249,8 @@ def _check_like(
 
 
 def _common(table: LatencyTable) -> dict[str, int | str]:
-    """The workload of the measured rows, as far as it is one, and what their latency is."""
-    names = (*WORKLOAD, "statistic")
+    """What the measured rows share of workload, kind of latency and kind of device."""
+    names = (*WORKLOAD, "statistic", "device_kind")
     found = {name: {getattr(row, name) for row in table.measured} for name in names}
     return {name: values.pop() for name, values in found.items() if len(values) == 1}
 
@@ -265,7 +269,7 @@ def _one_workload(table: LatencyTable, path: str) -> Device:
 def _new_device(table: LatencyTable, path: str, sources: Sequence[Device]) -> Device:
     """What a table measured, once it is known to be none of the sources."""
     device = _one_workload(table, path)
-    if device.name in [source.name for source in sources]:
+    if device.identity in [source.identity for source in sources]:
         raise TableError(
             f"the sources hold {device.name} themselves, the device of {path}; "
             "leave its table out of --sources, or fit it with python -m predictors fit"

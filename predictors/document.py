@@ -4,8 +4,8 @@
 "training_error", "range", "workload", "state"}``. ``range`` holds the smallest and largest
 training value of each column; files of version 1 lack it, and what was saved again from
 such has null. ``workload`` holds what all training rows had in common and no column
-says, such as the batch size; files before version 3 lack it. What ``state`` holds is the
-business of the kind.
+says, such as the batch size and the ``device_kind``; files before version 3 lack it. What
+``state`` holds is the business of the kind.
 """
 
 import json
@@ -55,8 +55,9 @@ def save(
             predictor was fitted or loaded with, and the same where it has names.
         target: What is predicted, for instance the name of a device; by default
             the one it was loaded with.
-        workload: Under which workload, for instance ``{"batch_size": 8}``: whole
-            numbers or text; by default the one it was loaded with.
+        workload: Under which workload, for instance ``{"batch_size": 8}``, and on which
+            ``device_kind``, as far as known: whole numbers or text; by default what it
+            was loaded with.
 
     Raises:
         PersistError: The names do not fit, or the file cannot be written.

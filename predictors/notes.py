@@ -45,17 +45,33 @@ def note_outside(predictor: Predictor, X: FloatArray, path: str, rows: Sequence[
         note(message)
 
 
-def note_target(
+def check_device(
     predictor: Predictor,
     name: str,
     path: str,
-    targets: Sequence[str],  # of each row, empty where it is not told
+    devices: Sequence[tuple[str, str]],  # target and device_kind of each row, empty if not told
     rows: Sequence[int],
+    *,
+    other_allowed: bool,
 ) -> None:
-    """Tell the user of rows that were measured on another target than the predictor's."""
-    ours = predictor.target_name_
-    if ours and (other := _others(targets, ours, rows)) is not None:
-        note(f"{name} is a predictor of {ours}; {path} was measured on {other}")
+    """Refuse rows of another target or ``device_kind`` than the predictor's.
+
+    Files before ``device_kind`` was kept in their workload are compared by target alone.
+
+    Raises:
+        TableError: There are some; where they are allowed, that is a note.
+    """
+    learned = (predictor.target_name_, predictor.workload_.get("device_kind"))
+    for ours, found in zip(learned, zip(*devices, strict=True), strict=True):
+        if not ours or (other := _others(found, ours, rows)) is None:
+            continue
+        message = f"{name} is a predictor of {ours}; {path} was measured on {other}"
+        if not other_allowed:
+            raise TableError(
+                f"{message}. Leave those rows out, or go on all the same with --other-target"
+            )
+        note(message)
+        return
 
 
 def note_workload(
@@ -66,7 +82,7 @@ def note_workload(
 ) -> None:
     """Tell the user of rows under a workload that the predictor did not learn from."""
     for name, learned in predictor.workload_.items():
-        if name in fields_of(predictor):
+        if name in fields_of(predictor) or name == "device_kind":  # see check_device
             continue
         held = [row.get(name, "") for row in features]
         if (other := _others(held, learned, rows)) is not None:

@@ -1,5 +1,6 @@
 """Loading predictor files: from a kind to the class that knows it."""
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -18,11 +19,15 @@ KINDS: dict[str, Any] = {
 }
 
 
-def load(path: str | PathLike[str]) -> Predictor:
+def load(
+    path: str | PathLike[str], *, target: str | None = None, columns: Sequence[str] | None = None
+) -> Predictor:
     """Read a predictor that ``save`` wrote; its predictions are the same numbers.
 
     Args:
         path: A JSON file of this package.
+        target: What it must predict, as the file names it; by default anything.
+        columns: Which columns it must have, in this order; by default any.
 
     Returns:
         A fitted predictor with ``column_names_``, ``target_name_``, ``workload_``,
@@ -30,9 +35,11 @@ def load(path: str | PathLike[str]) -> Predictor:
 
     Raises:
         PersistError: The file is missing, cut off, damaged, of an unknown kind,
-            or of another schema version.
+            of another schema version, or of another target or other columns than
+            asked for.
     """
     document = read_document(path)
+    _refuse_other(path, document, target, columns)
     kind = document["kind"]
     if kind not in KINDS:
         raise PersistError(
@@ -66,3 +73,20 @@ def load(path: str | PathLike[str]) -> Predictor:
     predictor.n_rows_ = document["n_rows"]
     predictor.training_error_ = float(document["training_error"])
     return predictor
+
+
+def _refuse_other(
+    path: str | PathLike[str],
+    document: Mapping[str, Any],
+    target: str | None,
+    columns: Sequence[str] | None,
+) -> None:
+    found = document["target"]
+    if target is not None and found != target:
+        held = "does not say its target" if found is None else f"is a predictor of {found!r}"
+        raise PersistError(f"{path} {held}; expected {target!r}. Load the file of that target")
+    if columns is not None and document["columns"] != list(columns):
+        raise PersistError(
+            f"{path} has the columns {', '.join(document['columns'])}; expected "
+            f"{', '.join(columns)}. Encode rows by the former, or load the file of the latter"
+        )

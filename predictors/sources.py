@@ -1,11 +1,13 @@
 """Latency tables as devices: what each of them measured, under one workload.
 
 The same chip at another batch size orders architectures anew, so each workload
-of a table counts as a device of its own.
+of a table counts as a device of its own. So does each ``device_kind``: ``cpu`` and
+``gpu`` are targets of many machines.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import numpy as np
@@ -16,6 +18,7 @@ from predictors.protocol import FloatArray
 from predictors.rows import LatencyRow, Value
 from predictors.table import LatencyTable, read_table
 
+Identity = tuple[str, str, int, int, str]
 Matrix = tuple[FloatArray, FloatArray]  # X (rows, columns) and y (rows,)
 
 
@@ -24,12 +27,16 @@ class Device:
     """The measured rows of one target under one workload.
 
     Attributes:
-        name: Target and workload, as in ``tpu-v4i, batch 1 x 128, bfloat16``.
+        name: Target and workload, as in ``tpu-v4i, batch 1 x 128, bfloat16``; with
+            ``device_kind`` where the target does not say it, as in ``cpu (AMD EPYC,
+            2 cores), batch 1 x 128, float32``.
+        identity: Target, ``device_kind``, batch size, sequence length and dtype.
         architectures: One mapping of fields to values for each row.
         latency_ms: Latency of each, (rows,).
     """
 
     name: str
+    identity: Identity
     architectures: tuple[Mapping[str, Value], ...]
     latency_ms: FloatArray
 
@@ -46,16 +53,17 @@ def devices_of(table: LatencyTable) -> list[Device]:
         TableError: No row was measured, or rows of one table are not comparable.
     """
     table.matrix()  # refuses tables without measured rows, and mixed kinds of device
-    workloads: dict[str, list[LatencyRow]] = {}
+    found: dict[Identity, list[LatencyRow]] = {}
     for row in table.measured:
-        workloads.setdefault(_name(row), []).append(row)
+        found.setdefault(_identity(row), []).append(row)
     return [
         Device(
-            name,
+            _name(identity),
+            identity,
             tuple(row.architecture for row in rows),
             np.array([row.latency_ms for row in rows], dtype=float),
         )
-        for name, rows in workloads.items()
+        for identity, rows in found.items()
     ]
 
 
@@ -71,6 +79,8 @@ def read_sources(paths: Sequence[str | PathLike[str]]) -> list[Device]:
 def join_sources(tables: Sequence[tuple[str, LatencyTable]]) -> list[Device]:
     """The devices of several tables, all with the same architecture fields.
 
+    Those that would have one name are given their ``device_kind`` in it.
+
     Args:
         tables: Each with its path, for messages.
 
@@ -78,7 +88,7 @@ def join_sources(tables: Sequence[tuple[str, LatencyTable]]) -> list[Device]:
         TableError: A table cannot be used, two of them hold the same device, or
             they differ in their fields or in the kinds of their values.
     """
-    origin: dict[str, str] = {}
+    origin: dict[Identity, str] = {}
     devices: list[Device] = []
     for path, table in tables:
         try:
@@ -87,14 +97,20 @@ def join_sources(tables: Sequence[tuple[str, LatencyTable]]) -> list[Device]:
             raise TableError(f"{path}: {error}") from error
         _check_like_first(path, table, *tables[0])
         for device in found:
-            if device.name in origin:
+            if device.identity in origin:
                 raise TableError(
-                    f"{origin[device.name]} and {path} both hold {device.name}; give each device "
-                    "once"
+                    f"{origin[device.identity]} and {path} both hold {device.name}; give each "
+                    "device once"
                 )
-            origin[device.name] = path
+            origin[device.identity] = path
             devices.append(device)
-    return devices
+    names = Counter(device.name for device in devices)
+    return [
+        replace(device, name=_name(device.identity, in_full=True))
+        if names[device.name] > 1
+        else device
+        for device in devices
+    ]
 
 
 def _check_like_first(path: str, table: LatencyTable, first: str, expected: LatencyTable) -> None:
@@ -142,5 +158,12 @@ def matrices(devices: Sequence[Device], columns: Sequence[str]) -> dict[str, Mat
     }
 
 
-def _name(row: LatencyRow) -> str:
-    return f"{row.target}, batch {row.batch_size} x {row.sequence_length}, {row.dtype}"
+def _identity(row: LatencyRow) -> Identity:
+    return row.target, row.device_kind, row.batch_size, row.sequence_length, row.dtype
+
+
+def _name(identity: Identity, *, in_full: bool = False) -> str:
+    target, kind, batch_size, sequence_length, dtype = identity
+    is_said = not kind or kind == target or kind.startswith(f"{target},")
+    machine = f"{target} ({kind})" if in_full or not is_said else target
+    return f"{machine}, batch {batch_size} x {sequence_length}, {dtype}"

@@ -89,7 +89,7 @@ def test_predict_reads_a_latency_table_too(fitted, table, capsys):
 
 def test_score(fitted, tmp_path, capsys):
     fresh = write(tmp_path / "fresh.csv", 30, seed=1, target="other")
-    assert main(["score", str(fitted), str(fresh)]) == 0
+    assert main(["score", str(fitted), str(fresh), "--other-target"]) == 0
     printed = capsys.readouterr().out
     X, y, _ = read_table(fresh).matrix()
     model = load(fitted)
@@ -104,7 +104,8 @@ def test_score(fitted, tmp_path, capsys):
 
 def test_score_notes_another_workload(fitted, tmp_path, capsys):
     assert load(fitted).workload_ == {
-        "batch_size": 1, "sequence_length": 128, "dtype": "float32", "statistic": "median"
+        "batch_size": 1, "sequence_length": 128, "dtype": "float32", "statistic": "median",
+        "device_kind": "x86",
     }  # fmt: skip
     fresh = tmp_path / "fresh.csv"
     for layers in (2, 4):

@@ -19,12 +19,13 @@ def latency(device, layers, width, act):
     return layers * (per_layer + per_width * width / 64) * (gelu if act == "gelu" else 1.0) + 0.05
 
 
-def write(path, device, shapes, *, batch=1):
+def write(path, device, shapes, *, batch=1, target=None, kind="x"):
     for layers, width, act in shapes:
         append_row(
             path,
             LatencyRow(
-                {"layers": layers, "width": width, "act": act}, device, "x", batch, 128, "float32",
+                {"layers": layers, "width": width, "act": act},
+                target or device, kind, batch, 128, "float32",
                 latency_ms=batch * latency(device, layers, width, act), statistic="median",
             ),
         )  # fmt: skip
@@ -75,7 +76,7 @@ def test_suggest_chooses_from_a_pool(sources, tmp_path, capsys):
     assert main(["suggest", *arguments]) == 0
     assert set(shapes_in(out)) == {(6, 96, "relu"), (6, 96, "gelu")}
     printed = capsys.readouterr().out
-    assert "2 known devices:\n  a, batch 1 x 128, float32: 24 rows" in printed
+    assert "2 known devices:\n  a (x), batch 1 x 128, float32: 24 rows" in printed
     assert "2 of 2 architectures written" in printed
 
 
@@ -119,7 +120,7 @@ def test_each_workload_of_a_table_is_a_device(sources, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "batch 1 x 128 float32 and batch 8 x 128 float32" in error and "--batch-size" in error
     assert main([*arguments, "--batch-size", "8"]) == 0
-    assert "new device: new, batch 8 x 128, float32, 6 measurements" in capsys.readouterr().out
+    assert "new device: new (x), batch 8 x 128, float32, 6 measurements" in capsys.readouterr().out
     assert main(["score", out, two]) == 2
     assert "the predictor knows one workload" in capsys.readouterr().err
     assert main(["score", out, two, "--batch-size", "8"]) == 0
@@ -136,8 +137,8 @@ def test_each_workload_of_a_table_is_a_device(sources, tmp_path, capsys):
         (["suggest", "--sources", "{a}", "--pool", "{text}", "-k", "1", "--out", "{o}"],
          "text.csv, row 1, column layers is text"),
         (["suggest", "--sources", "{a}", "-k", "2", "--out", "{o}/x.csv"], "cannot write"),
-        (["suggest", "--sources", "{a}", "{a}", "--out", "{o}"], "both hold a, batch 1"),
-        (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "sources hold a,"),
+        (["suggest", "--sources", "{a}", "{a}", "--out", "{o}"], "both hold a (x), batch 1"),
+        (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "sources hold a ("),
         (["adapt", "--sources", "{a}", "--measurements", "{bad}", "--out", "{o}"], "not a latency"),
         (
             ["adapt", "--sources", "{a}", "--measurements", "{b}", "--out", "{o}",
@@ -184,10 +185,26 @@ def test_suggest_leaves_out_what_failed_and_fields_of_the_new_table_alone(source
     assert set(shapes_in(out)) == set(SHAPES[6:])
 
 
+def test_another_machine_of_the_same_target_is_new(tmp_path, capsys):
+    old, near, new = (
+        write(tmp_path / f"{name}.csv", name, shapes, target="cpu", kind=f"machine {name}")
+        for name, shapes in (("a", SHAPES), ("b", SHAPES), ("new", SHAPES[:4]))
+    )
+    out = str(tmp_path / "o.json")
+    sources = ["--sources", old, near, "--measurements", new]
+    assert main(["adapt", *sources, "--out", out]) == 0
+    assert "new device: cpu (machine new), batch 1" in capsys.readouterr().out
+    assert load(out).workload_["device_kind"] == "machine new"
+    assert main(["score", out, new]) == 0 and main(["score", out, near]) == 2
+    error = capsys.readouterr().err
+    assert "predictor of machine new; " in error and "measured on machine b" in error
+    assert main(["suggest", *sources, "-k", "1", "--out", str(tmp_path / "o.csv")]) == 0
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["--measurements", "{a}"], "sources hold a, batch 1"),
+        (["--measurements", "{a}"], "sources hold a (x), batch 1"),
         (["--batch-size", "8"], "choose rows of --measurements, which is not given"),
     ],
 )

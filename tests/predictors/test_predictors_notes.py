@@ -1,10 +1,12 @@
 """What the commands tell of their inputs: notes of what differs, and errors that name the row."""
 
 import csv
+import json
 import os
 import threading
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -57,23 +59,58 @@ def of_batches(folder):
     table = write(folder / "batches.csv", rows)
     assert main(["fit", table, "--out", str(folder / "b.json"), "--kind", "gp"]) == 0
     assert load(folder / "b.json").workload_ == {
-        "sequence_length": 128, "dtype": "float32", "statistic": "median"
+        "sequence_length": 128, "dtype": "float32", "statistic": "median", "device_kind": "x"
     }  # fmt: skip
     return str(folder / "b.json")
 
 
-def test_score_notes_another_target(fitted, tmp_path, capsys):
-    table = write(tmp_path / "t.csv", [row(4, target="tpu-v4i"), row(8, target="tpu-v4i")])
-    code, out, err = run(capsys, "score", fitted, table)
-    assert code == 0 and "2 rows" in out
-    assert err == f"note: {fitted} is a predictor of tpu-v2; {table} was measured on tpu-v4i\n"
+@pytest.mark.parametrize("command", ["score", "predict"])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"target": "tpu-v4i"}, "tpu-v2; {table} was measured on tpu-v4i"),
+        ({"device_kind": "y, 2 cores"}, "x; {table} was measured on y, 2 cores"),
+        (
+            {"target": "tpu-v4i", "device_kind": "y"},
+            "tpu-v2; {table} was measured on tpu-v4i",
+        ),
+    ],
+)
+def test_rows_of_another_device_are_refused(fitted, tmp_path, capsys, command, other, told):
+    table = write(tmp_path / "t.csv", [replace(row(n), **other) for n in (4, 8)])
+    message = f"{fitted} is a predictor of {told.format(table=table)}"
+    code, out, err = run(capsys, command, fitted, table)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}. ") and "--other-target" in err
+    code, out, err = run(capsys, command, fitted, table, "--other-target")
+    assert code == 0 and out and err == f"note: {message}\n"
+
+
+def test_rows_of_the_same_device_or_of_none_are_not_noted(fitted, tmp_path, capsys):
+    students = tmp_path / "s.csv"
+    students.write_text("layers,act,target,device_kind\n4,relu,,\n8,relu,tpu-v2,\n8,relu,,x\n")
+    assert run(capsys, "predict", fitted, students)[::2] == (0, "")
+    students.write_text("layers,act,target,device_kind\n4,relu,,\n8,relu,tpu-v2,y\n")
+    code, _, err = run(capsys, "predict", fitted, students)
+    assert code == 2 and "measured on y in 1 of 2 rows, row 1 the first" in err
     same = write(tmp_path / "same.csv", [row(4), row(8)])
     assert run(capsys, "score", fitted, same)[2] == ""
 
 
-def test_predict_notes_another_target_and_workload(fitted, tmp_path, capsys):
+def test_a_file_that_does_not_say_its_device_kind_is_compared_by_target(fitted, tmp_path, capsys):
+    document = json.loads(Path(fitted).read_text())
+    assert document["workload"].pop("device_kind") == "x"
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps(document))
+    table = write(tmp_path / "t.csv", [replace(row(n), device_kind="y") for n in (4, 8)])
+    assert run(capsys, "score", old, table)[::2] == (0, "")
+    other = write(tmp_path / "o.csv", [row(n, target="tpu-v4i") for n in (4, 8)])
+    assert run(capsys, "score", old, other)[0] == 2
+
+
+def test_workload_is_noted_of_another_target_too(fitted, tmp_path, capsys):
     table = write(tmp_path / "t.csv", [row(4, target="tpu-v4i", batch=8, dtype="bfloat16")])
-    code, out, err = run(capsys, "predict", fitted, table)
+    code, out, err = run(capsys, "predict", fitted, table, "--other-target")
     assert code == 0 and len(out.splitlines()) == 2
     assert err.splitlines() == [
         f"note: {fitted} is a predictor of tpu-v2; {table} was measured on tpu-v4i",

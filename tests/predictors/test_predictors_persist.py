@@ -61,6 +61,23 @@ def test_predictions_are_the_same_numbers(kind, log_target, tmp_path):
     assert back.training_error_ == model.training_error_ and back.n_rows_ == 20
 
 
+def test_what_is_asked_for_is_what_is_loaded(tmp_path):
+    path, columns = tmp_path / "p.json", ["a", "b", "c"]
+    model = small("gp").fit(*data())
+    model.save(path, columns=columns, target="tpu-v4i")
+    assert load(path, target="tpu-v4i", columns=tuple(columns)).column_names_ == tuple(columns)
+    with pytest.raises(PersistError, match=r"p\.json is a predictor of 'tpu-v4i'; expected 'cpu'"):
+        load(path, target="cpu")
+    for other in (["a", "c", "b"], ["a", "b"], []):
+        told = f"has the columns a, b, c; expected {', '.join(other)}"
+        with pytest.raises(PersistError, match=told):
+            load(path, columns=other)
+    model.save(path)
+    with pytest.raises(PersistError, match="does not say its target; expected 'tpu-v4i'"):
+        load(path, target="tpu-v4i")
+    assert load(path).target_name_ is None
+
+
 def test_saved_again_it_is_the_same_file(saved, tmp_path):
     again = tmp_path / "again.json"
     save(load(saved), again)
