@@ -114,7 +114,8 @@ def _add_suggest(parsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--pool",
         metavar="ARCHS.csv",
-        help="architectures to choose from (default: those of the sources)",
+        help="architectures to choose from (default: those of the sources); names may stand "
+        "beside their fields",
     )
     parser.add_argument(
         "--measurements",

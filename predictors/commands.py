@@ -19,9 +19,11 @@ from predictors.gp import GPPredictor
 from predictors.held_out import row_groups
 from predictors.notes import (
     check_device,
+    check_other_fields,
     fields_of,
     naming,
     note,
+    note_ignored,
     note_outside,
     note_workload,
     noting,
@@ -29,7 +31,7 @@ from predictors.notes import (
 from predictors.parity import parity_text, write_parity_page
 from predictors.persist import load
 from predictors.protocol import Predictor
-from predictors.rows import LatencyRow, Value
+from predictors.rows import PROVENANCE, LatencyRow, Value
 from predictors.selection import CrossValidation, select
 from predictors.sources import Device, devices_of, join_sources, matrices, shared_columns
 from predictors.table import WORKLOAD, LatencyTable, read_table, workload_features
@@ -86,6 +88,9 @@ def predict(options: argparse.Namespace) -> None:
     check_device(
         predictor, options.predictor, options.architectures, devices, rows, other_allowed=allowed
     )
+    used = {*fields_of(predictor), *PROVENANCE}
+    ignored = [field for field in read[0] if field not in used]
+    note_ignored(ignored, "the predictor has", options.architectures)
     note_workload(predictor, options.architectures, architectures, rows)
     note_outside(predictor, X, options.architectures, rows)
     median, std = predictor.predict(X, return_std=True)
@@ -168,11 +173,14 @@ def score(options: argparse.Namespace) -> None:
         _, y, _ = table.matrix()
     if not set(WORKLOAD) & fields_of(predictor):
         _one_workload(table, options.table)
-    rows = [
-        number
-        for number, row in enumerate(whole.rows)
-        if row.latency_ms is not None and _is_asked_for(row, options)
-    ]
+    rows = _numbers(whole, options)
+    check_other_fields(
+        fields_of(predictor),
+        "the predictor has",
+        options.table,
+        [row.architecture for row in table.measured],
+        rows,
+    )
     features = [workload_features(row) for row in table.measured]
     X = encode(features, predictor.column_names_, origin=options.table, numbers=rows)
     devices = [(row.target, row.device_kind) for row in table.measured]
@@ -229,6 +237,15 @@ def _is_asked_for(row: LatencyRow, options: argparse.Namespace) -> bool:
     return all(getattr(row, name) == value for name, value in _asked(options).items())
 
 
+def _numbers(table: LatencyTable, options: argparse.Namespace) -> list[int]:
+    """The rows of a whole table that were measured under the workload asked for."""
+    return [
+        number
+        for number, row in enumerate(table.rows)
+        if row.latency_ms is not None and _is_asked_for(row, options)
+    ]
+
+
 def _sources(options: argparse.Namespace) -> list[Device]:
     return join_sources([(path, _read_whole(path)) for path in options.sources])
 
@@ -237,7 +254,16 @@ def _read_measurements(options: argparse.Namespace, sources: Sequence[Device]) -
     """The table of the new device, checked against the known ones before rows are chosen."""
     whole = _read_whole(options.measurements)
     _check_like(sources, options.measurements, [row.architecture for row in whole.rows])
-    return _chosen(whole, options.measurements, options)
+    table = _chosen(whole, options.measurements, options)
+    if measured := [row.architecture for row in table.measured]:
+        check_other_fields(
+            sources[0].fields,
+            "the sources have",
+            options.measurements,
+            measured,
+            _numbers(whole, options),
+        )
+    return table
 
 
 def _check_like(
@@ -296,6 +322,9 @@ def _pool(sources: Sequence[Device], path: str | None) -> list[dict[str, Value]]
                     f"{path}, row {index} has no field {missing[0]!r}; expected {', '.join(fields)}"
                 )
         _check_like(sources, path, found)
+        known = {*fields, *PROVENANCE, *PREDICTED}
+        rows = range(len(found))
+        check_other_fields(known, "the sources have", path, found, rows, labels_allowed=True)
     distinct = {tuple(architecture[field] for field in fields) for architecture in found}
     ordered = sorted(distinct, key=lambda values: [str(value) for value in values])
     return [dict(zip(fields, values, strict=True)) for values in ordered]

@@ -2,13 +2,13 @@
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from predictors.column_range import outside_message
 from predictors.errors import TableError
 from predictors.protocol import FloatArray, Predictor
-from predictors.rows import Value
+from predictors.rows import Value, shown
 
 
 @contextmanager
@@ -72,6 +72,49 @@ def check_device(
             )
         note(message)
         return
+
+
+def check_other_fields(
+    known: Collection[str],
+    whose: str,
+    path: str,
+    architectures: Sequence[Mapping[str, Value]],
+    rows: Sequence[int],
+    *,
+    labels_allowed: bool = False,
+) -> None:
+    """Refuse a field that no known one stands for where it varies, as it may tell latencies apart.
+
+    Args:
+        known: Fields that there are columns for.
+        whose: Who has them, for messages, such as ``the predictor has``.
+        path: The file of the architectures.
+        architectures: All with the same fields.
+        rows: Their rows in the file.
+        labels_allowed: Whether texts may differ in every row, as names of students do.
+
+    Raises:
+        TableError: There is one. A constant one, or an allowed label, is a note.
+    """
+    others = [field for field in architectures[0] if field not in known]
+    for field in others:
+        values = [architecture[field] for architecture in architectures]
+        other = next((index for index, value in enumerate(values) if value != values[0]), None)
+        is_label = len(set(values)) == len(values) and any(isinstance(v, str) for v in values)
+        if other is not None and not (labels_allowed and is_label):
+            raise TableError(
+                f"{path}, row {rows[other]}, column {field} is {shown(values[other])} and in row "
+                f"{rows[0]} {shown(values[0])}, but {whose} no such column and would not see the "
+                "difference. Leave the column out, keep rows of one value, or learn from tables "
+                "that have it"
+            )
+    note_ignored(others, whose, path)
+
+
+def note_ignored(fields: Sequence[str], whose: str, path: str) -> None:
+    """Tell the user of columns that nothing is made of."""
+    if fields:
+        note(f"{whose} no column {' or '.join(fields)}; those of {path} are not used")
 
 
 def note_workload(

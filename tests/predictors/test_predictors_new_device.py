@@ -138,7 +138,7 @@ def test_each_workload_of_a_table_is_a_device(sources, tmp_path, capsys):
          "text.csv, row 1, column layers is text"),
         (["suggest", "--sources", "{a}", "-k", "2", "--out", "{o}/x.csv"], "cannot write"),
         (["suggest", "--sources", "{a}", "{a}", "--out", "{o}"], "both hold a (x), batch 1"),
-        (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "sources hold a ("),
+        (["adapt", "--sources", "{a}", "--measurements", "{a}", "--out", "{o}"], "hold a (x), b"),
         (["adapt", "--sources", "{a}", "--measurements", "{bad}", "--out", "{o}"], "not a latency"),
         (
             ["adapt", "--sources", "{a}", "--measurements", "{b}", "--out", "{o}",

@@ -219,7 +219,8 @@ def test_predict_reads_a_pipe_once(fitted, tmp_path, capsys):
     writer.start()
     code, out, err = run(capsys, "predict", fitted, pipe)
     writer.join(timeout=30)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err == f"note: the predictor has no column id; those of {pipe} are not used\n"
     assert [line["id"] for line in csv.DictReader(out.splitlines())] == ["s1", "s2"]
 
 
@@ -241,6 +242,84 @@ def test_an_integer_too_large_is_a_bad_cell(fitted, tmp_path, capsys, digits):
         assert code == 2 and f"{table}, line 3: column {column} {message}" in err
         assert len(err) < 400
         table.unlink()
+
+
+def with_field(name, values, **changes):
+    """Rows with one field more, of which one failed."""
+    return [
+        replace(each, architecture={name: value, **each.architecture})
+        for each, value in zip(
+            [failed(3, **changes), *(row(n, **changes) for n in LAYERS)], values, strict=False
+        )
+    ]
+
+
+def test_score_refuses_an_unknown_field_that_varies(fitted, tmp_path, capsys):
+    """Rows are numbered as in the file; what the failed one holds does not count."""
+    same = write(tmp_path / "same.csv", with_field("vocab_size", [7, 5, 5, 5]))
+    code, out, err = run(capsys, "score", fitted, same)
+    assert code == 0 and "3 rows" in out
+    assert err == f"note: the predictor has no column vocab_size; those of {same} are not used\n"
+    other = write(tmp_path / "other.csv", with_field("vocab_size", [7, 5, 5, 6]))
+    code, out, err = run(capsys, "score", fitted, other)
+    assert (code, out) == (2, "")
+    assert f"{other}, row 3, column vocab_size is 6 and in row 1 5, but the predictor has" in err
+
+
+@pytest.mark.parametrize("command", ["adapt", "suggest"])
+def test_measurements_with_an_unknown_field_that_varies(sources, tmp_path, capsys, command):
+    out = tmp_path / "o"
+    start = [command, "--sources", *sources, "--out", out]
+    if command == "suggest":
+        pool = tmp_path / "pool.csv"
+        pool.write_text("layers,act\n9,relu\n")
+        start += ["--pool", pool, "-k", "1"]
+    same = write(tmp_path / "same.csv", with_field("name", "abbb", target="new"))
+    note = f"note: the sources have no column name; those of {same} are not used\n"
+    assert run(capsys, *start, "--measurements", same)[::2] == (0, note)
+    other = write(tmp_path / "other.csv", with_field("name", "abcd", target="new"))
+    out.unlink()
+    code, _, err = run(capsys, *start, "--measurements", other)
+    assert code == 2 and not out.exists()
+    assert f"{other}, row 2, column name is 'c' and in row 1 'b', but the sources have" in err
+
+
+@pytest.mark.parametrize(
+    ("column", "code"),
+    [
+        (["s1", "s2", "3"], 0),  # names
+        ([5, 5, 5], 0),
+        ([5, 5, 6], 2),
+        ([1, 2, 3], 2),  # may be names, and may be sizes
+        (["bert", "bert", "other"], 2),
+    ],
+)
+def test_an_unknown_column_of_a_pool(sources, tmp_path, capsys, column, code):
+    pool, out = tmp_path / "pool.csv", tmp_path / "o.csv"
+    lines = [f"{value},relu,{9 + index}\n" for index, value in enumerate(column)]
+    pool.write_text("extra,act,layers\n" + "".join(lines))
+    arguments = ["suggest", "--sources", *sources, "--pool", pool, "-k", "1", "--out", out]
+    found, _, err = run(capsys, *arguments)
+    assert found == code and out.exists() == (code == 0)
+    told = ", column extra is " if code else "note: the sources have no column extra; those of "
+    assert told in err and str(pool) in err
+
+
+def test_columns_of_a_table_and_of_predict_may_stand_in_a_pool(fitted, sources, tmp_path, capsys):
+    predicted, out = tmp_path / "predicted.csv", tmp_path / "o.csv"
+    assert run(capsys, "predict", fitted, sources[0], "--other-target", "--out", predicted)[0] == 0
+    arguments = ["suggest", "--sources", *sources, "--pool", predicted, "-k", "1", "--out", out]
+    assert run(capsys, *arguments)[::2] == (0, "")
+
+
+def test_predict_notes_the_columns_that_it_ignores(fitted, tmp_path, capsys):
+    students = tmp_path / "s.csv"
+    students.write_text("id,layers,act,layrs,error\n1,4,relu,8,\n2,4,relu,9,\n")
+    code, out, err = run(capsys, "predict", fitted, students)
+    assert code == 0 and out.startswith("id,layers,act,layrs,error,predicted")
+    assert (
+        err == f"note: the predictor has no column id or layrs; those of {students} are not used\n"
+    )
 
 
 @pytest.fixture
