@@ -39,7 +39,7 @@ from predictors.held_out import (
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray, Predictor
 from predictors.scaling import TargetScale
-from predictors.state import shares
+from predictors.state import check_one_scale, shares
 from predictors.xgb import XGBPredictor
 
 MIN_ROWS = 6  # below, held-out errors tell nothing: equal weights
@@ -281,6 +281,7 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         blend = cls(members={name: clone(m) for name, m in members.items()}, **state["params"])
         if not members:
             raise ValueError("the blend has no members")
+        check_one_scale(blend.log_target, *(member.log_target for member in members.values()))
         weights = shares(state, "weights", (len(state["members"]),))
         if len(members) < len(weights):
             raise ValueError("two members have one name")

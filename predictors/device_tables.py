@@ -22,8 +22,9 @@ def check_tables(
     """Finite tables by the names of their devices, and the names of their columns.
 
     Raises:
-        InputError: No device, a table of fewer than two rows, a bad cell, or columns
-            that differ between devices; the message names the device.
+        InputError: No device, two of one name, a table of fewer than two rows or
+            that is no pair, a bad cell, or columns that differ between devices; the
+            message names the device.
     """
     if not isinstance(sources, Mapping) or not sources:
         raise InputError(
@@ -33,6 +34,12 @@ def check_tables(
     tables: dict[str, Table] = {}
     columns: tuple[str, ...] = ()
     for name, table in sources.items():
+        if str(name) in tables:
+            other = next(key for key in sources if str(key) == str(name))
+            raise InputError(
+                f"two sources are called {str(name)!r}, by the keys {other!r} and {name!r}. Give "
+                "each device a name of its own"
+            )
         names, checked = _check_table(str(name), table, log_target=log_target)
         if tables:
             first = next(iter(tables))
@@ -60,6 +67,9 @@ def refuse_other_names(
 
 def _check_table(name: str, table: Any, *, log_target: bool) -> tuple[tuple[str, ...], Table]:
     checker = GPPredictor(log_target=log_target)
+    if not isinstance(table, tuple | list) or len(table) != 2:
+        got = f"{len(table)} values" if isinstance(table, tuple | list) else type(table).__name__
+        raise InputError(f"source {name!r} must be a pair (X, y); got {got}")
     try:
         X, y = table
         rows, targets = check_training_rows(checker, X, y)

@@ -70,6 +70,11 @@ def save(
         )
     check_is_fitted(predictor)
     names = list(predictor.column_names_) if columns is None else _names(predictor, columns)
+    if twice := twice_named(names):
+        raise PersistError(
+            f"two columns are called {twice!r}; predictions need to tell them apart. Give every "
+            "column a name of its own"
+        )
     document = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -156,6 +161,11 @@ def read_document(path: str | PathLike[str]) -> dict[str, Any]:
                 f"{path} lacks a valid {key!r}: got {document[key]!r}. Fit and save again"
             )
     return document
+
+
+def twice_named(names: Sequence[str]) -> str | None:
+    """A name that comes more than once, if there is one."""
+    return next((name for index, name in enumerate(names) if name in names[:index]), None)
 
 
 def plain_params(estimator: Any) -> dict[str, Any]:

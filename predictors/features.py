@@ -5,15 +5,16 @@ the text field has that value, else 0). Names alone say how to encode, so a
 saved predictor needs no more than them.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
+from predictors.csv_lines import csv_lines
 from predictors.errors import TableError
 from predictors.protocol import FloatArray
-from predictors.rows import Value, is_finite, parse_value, shown
+from predictors.rows import LARGEST, Value, is_finite, parse_value, shown
 
 
 def feature_columns(architectures: Sequence[Mapping[str, Value]]) -> tuple[str, ...]:
@@ -46,8 +47,8 @@ def encode(
 
     Raises:
         TableError: An architecture lacks a field, or has text where a number is
-            needed, a number that is not finite, or a text that has no column. Row and
-            field are named.
+            needed, a number that is not finite or larger than ``LARGEST``, or a text that
+            has no column. Row and field are named.
     """
     rows = np.zeros((len(architectures), len(columns)))
     known: dict[str, list[str]] = {}
@@ -84,7 +85,7 @@ def check_columns(
     origin: str = "",
     others: str = "known ones have",
 ) -> None:
-    """Refuse a field that is a number here, and text or a boolean there, or not finite.
+    """Refuse a field that is a number here, and text or a boolean there, or too large.
 
     Args:
         architectures: To be checked.
@@ -123,12 +124,10 @@ def parse_cells(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Value]]:
 def read_cells(path: str | PathLike[str]) -> list[dict[str, str]]:
     """As ``read_architectures``, each cell as it is written."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file, strict=True) if line]
+        content = Path(path).read_bytes()
     except OSError as error:
         raise TableError(f"cannot read {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path} is not CSV in UTF-8: {error}") from error
+    lines = [cells for _, cells in csv_lines(path, content)]
     if len(lines) < 2:
         raise TableError(f"{path} needs a header and at least one row; got {len(lines)} lines")
     header = lines[0]
@@ -147,6 +146,11 @@ def _row(origin: str, number: int) -> str:
 def _check_finite(row: str, field: str, value: Value) -> None:
     if not isinstance(value, str) and not is_finite(value):
         raise TableError(f"{row}, column {field} must be a finite number; got {shown(value)}")
+    if not isinstance(value, str) and abs(value) > LARGEST:
+        raise TableError(
+            f"{row}, column {field} must be at most {LARGEST:g} in size; got {shown(value)}. "
+            "Use a larger unit"
+        )
 
 
 def _kind(value: Value) -> str:

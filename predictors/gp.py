@@ -21,7 +21,7 @@ from predictors.held_out import held_out_folds, row_groups
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray
 from predictors.scaling import InputScale, TargetScale
-from predictors.state import flag, numbers
+from predictors.state import check_one_scale, flag, numbers
 from predictors.threads import one_blas_thread
 
 N_FOLDS = 3  # of the rows held out for calibration: few, as each goes on with the search
@@ -217,6 +217,7 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         predictor = cls(**state["params"])
         predictor.input_scale_ = InputScale.from_state(state["input_scale"])
         predictor.target_scale_ = TargetScale.from_state(state["target_scale"])
+        check_one_scale(predictor.log_target, predictor.target_scale_.log)
         n_columns = len(predictor.input_scale_.centre)
         x = numbers(state, "inputs", (None, n_columns))
         z = numbers(state, "targets", (len(x),))

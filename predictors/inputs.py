@@ -1,6 +1,7 @@
 """Checks on the rows that a predictor is given, with errors that name the cell."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from predictors.column_range import ColumnRange
 from predictors.errors import InputError
 from predictors.protocol import FloatArray
+from predictors.rows import LARGEST, shown
 
 
 def check_training_rows(
@@ -23,18 +25,21 @@ def check_training_rows(
     their names; those of an array are called x0, x1, ...
 
     Raises:
-        InputError: A cell is NaN or infinite, y is missing, or y has a value of
-            zero or less although the estimator models log(y).
+        InputError: A cell is text, NaN, infinite or larger than ``LARGEST``, y is
+            missing, or y has a value of zero or less although the estimator models
+            log(y).
         ValueError: The shapes do not fit, or fewer than ``least_rows`` rows came.
     """
     if y is None:
         raise InputError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None"
         )
-    rows = validate_data(
-        estimator, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=least_rows
-    )
-    targets = column_or_1d(y, dtype=np.float64, warn=True, input_name="y")
+    with _naming_text("X", X):
+        rows = validate_data(
+            estimator, X, dtype=np.float64, ensure_all_finite=False, ensure_min_samples=least_rows
+        )
+    with _naming_text("y", y):
+        targets = column_or_1d(y, dtype=np.float64, warn=True, input_name="y")
     check_consistent_length(rows, targets)
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
@@ -66,13 +71,14 @@ def check_new_rows(estimator: Any, X: ArrayLike) -> FloatArray:
 
     Raises:
         NotFittedError: ``fit`` was not called.
-        InputError: A cell is NaN or infinite.
+        InputError: A cell is text, NaN, infinite or larger than ``LARGEST``.
         ValueError: The number of columns differs from that of the fit, or the names
             of a data frame's do.
     """
     check_is_fitted(estimator)
     _refuse_other_names(estimator, X)
-    rows = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=False)
+    with _naming_text("X", X):
+        rows = validate_data(estimator, X, dtype=np.float64, ensure_all_finite=False, reset=False)
     _refuse_non_finite(rows, getattr(estimator, "column_names_", ()))
     return np.asarray(rows)
 
@@ -90,16 +96,59 @@ def _refuse_other_names(estimator: Any, X: ArrayLike) -> None:
         )
 
 
+@contextmanager
+def _naming_text(name: str, values: Any) -> Iterator[None]:
+    """Say in which cell the text stands that is no number."""
+    try:
+        yield
+    except ValueError as error:
+        cell = _first_text(values)
+        if cell is None:  # something else is wrong
+            raise
+        raise InputError(
+            f"{name} must hold numbers; {cell}. Give text as columns of 0 and 1, as "
+            "predictors.encode does"
+        ) from error
+
+
+def _first_text(values: Any) -> str | None:
+    try:
+        cells = np.asarray(values, dtype=object)
+    except ValueError:  # rows of several lengths
+        return None
+    for place in np.ndindex(cells.shape):
+        value = cells[place]
+        if isinstance(value, str) and len(place) in (1, 2):
+            try:
+                float(value)
+            except ValueError:
+                names = tuple(map(str, getattr(values, "columns", ())))
+                return f"{_cell(*place, names=names)} is {shown(value)}"
+    return None
+
+
 def _refuse_non_finite(rows: FloatArray, names: Sequence[str]) -> None:
-    bad = np.argwhere(~np.isfinite(rows))
+    with np.errstate(invalid="ignore"):
+        bad = np.argwhere(~(np.abs(rows) <= LARGEST))
     if bad.size:
         row, column = bad[0]
-        known = column < len(names) and names[column] != f"x{column}"
-        called = f" ({names[column]})" if known else ""
+        where, value = _cell(row, column, names=names), rows[row, column]
+        if np.isfinite(value):
+            raise InputError(
+                f"X must be at most {LARGEST:g} in size; {where} is {value:g}. "
+                "Divide the column by a constant"
+            )
         raise InputError(
-            f"X must be finite; row {row}, column {column}{called} is {_name(rows[row, column])}. "
-            "Remove the row or fill in the value"
+            f"X must be finite; {where} is {_name(value)}. Remove the row or fill in the value"
         )
+
+
+def _cell(row: int, column: int | None = None, *, names: Sequence[str]) -> str:
+    """Where a cell is, with its column's name if that was given one."""
+    if column is None:
+        return f"row {row}"
+    known = column < len(names) and names[column] != f"x{column}"
+    return f"row {row}, column {column}" + (f" ({names[column]})" if known else "")
 
 
 def _name(value: float) -> str:

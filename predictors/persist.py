@@ -6,7 +6,7 @@ from typing import Any
 
 from predictors.blend import BlendPredictor
 from predictors.column_range import ColumnRange
-from predictors.document import read_document
+from predictors.document import read_document, twice_named
 from predictors.errors import PersistError
 from predictors.gp import GPPredictor
 from predictors.protocol import Predictor
@@ -39,6 +39,11 @@ def load(
             asked for.
     """
     document = read_document(path)
+    if twice := twice_named(document["columns"]):
+        raise PersistError(
+            f"{path} has two columns {twice!r}; every column needs a name of its own. Fit and save "
+            "again"
+        )
     _refuse_other(path, document, target, columns)
     kind = document["kind"]
     if kind not in KINDS:

@@ -15,6 +15,7 @@ import numpy as np
 from predictors.errors import TableError
 
 SCHEMA_VERSION = 1
+LARGEST = 1e30  # size of a feature: trees take 32-bit numbers, which end at 3e38
 STATISTICS = ("median", "compiler_estimate")
 
 Value = bool | int | float | str

@@ -111,22 +111,21 @@ def select(
         raise InputError(f"a candidate is called {BLEND!r}, the name of the blend; rename it")
     if n_splits < 2:
         raise InputError(f"n_splits must be at least 2; got {n_splits}")
-    rows, targets = np.asarray(X), np.asarray(y, dtype=float)
-    if rows.ndim != 2 or targets.shape != rows.shape[:1]:
-        raise InputError(
-            f"X must be (rows, columns) and y (rows,); got {rows.shape} and {targets.shape}"
-        )
-    if len(rows) < 3:
-        raise InputError(f"cross-validation needs at least 3 rows; got {len(rows)}. Measure more")
+    shape, length = np.shape(X), np.shape(y)
+    if len(shape) != 2 or length != shape[:1]:
+        raise InputError(f"X must be (rows, columns) and y (rows,); got {shape} and {length}")
+    if shape[0] < 3:
+        raise InputError(f"cross-validation needs at least 3 rows; got {shape[0]}. Measure more")
+    # A bad cell is named by its row in X, not in a fold, and by the name of its column.
+    rows, targets = check_training_rows(GPPredictor(log_target=log_target), X, y)
 
     ready = {
         name: clone(candidate).set_params(log_target=log_target, random_state=random_state)
         for name, candidate in candidates.items()
     }
-    # Each candidate is fitted on all rows first: a bad cell is then named by its row in X.
     labels = of_rows(groups, np.arange(len(rows)))
     fitted = {name: clone(one).fit(rows, targets, **labels) for name, one in ready.items()}
-    group = row_groups(np.asarray(rows, dtype=float), groups)
+    group = row_groups(rows, groups)
     folds = held_out_folds(group, n_splits=n_splits, random_state=random_state)
     held_out = {
         name: predict_held_out(candidate, rows, targets, folds, groups)

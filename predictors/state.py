@@ -85,6 +85,13 @@ def flag(state: Mapping[str, Any], key: str) -> bool:
     return bool(value)
 
 
+def check_one_scale(log_target: object, *logs: bool) -> None:
+    """Refuse ``log_target`` of a file that the scales learned with it contradict."""
+    if log_target not in (True, False) or any(log != log_target for log in logs):
+        told = " and ".join(sorted({f"log={log}" for log in logs}))
+        raise ValueError(f"'log_target' is {log_target!r}, but what was learned has {told}")
+
+
 def shares(state: Mapping[str, Any], key: str, shape: tuple[int | None, ...]) -> FloatArray:
     """Numbers of which none is negative and whose sum is one."""
     found = numbers(state, key, shape, least=0)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from predictors.csv_lines import csv_lines
 from predictors.errors import TableError
 from predictors.features import check_columns, encode, feature_columns
 from predictors.protocol import FloatArray
@@ -237,11 +238,7 @@ def _split(
     path: str | PathLike[str], content: bytes
 ) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
     """Architecture fields, and the cells of each row with its line number."""
-    try:
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        lines = [(reader.line_num, cells) for cells in reader if cells]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path} is not CSV in UTF-8: {error}") from error
+    lines = csv_lines(path, content)
     header = lines[0][1] if lines else []
     fields = tuple(header[: -len(PROVENANCE)])
     if tuple(header[-len(PROVENANCE) :]) != PROVENANCE or not fields:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Mapping
+from numbers import Integral
 from os import PathLike
 from typing import Any, Literal, Self, overload
 
@@ -20,7 +21,7 @@ from predictors.inputs import check_new_rows, check_training_rows, default_names
 from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
 from predictors.protocol import BoolArray, FloatArray
-from predictors.state import count, numbers
+from predictors.state import check_one_scale, count, numbers
 from predictors.suggest import choose
 from predictors.threads import one_blas_thread
 
@@ -104,8 +105,8 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
                 like them, but how measured devices differ is not learned from them.
 
         Raises:
-            InputError: No device, a table of fewer than two rows, a bad cell,
-                columns that differ between devices, or ``computed`` names no source.
+            InputError: No device, two of one name, a table of fewer than two rows, a
+                bad cell, columns that differ between devices, or ``computed`` names no source.
         """
         tables, columns = check_tables(sources, log_target=self.log_target)
         if unknown := sorted(set(computed) - set(tables)):
@@ -175,11 +176,13 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         pool as a whole (``predictors.suggest``), so outliers are not asked for.
 
         Raises:
-            InputError: k is not between 1 and the rows of the pool, a bad cell, or
+            InputError: k is no whole number between 1 and the rows of the pool, a bad cell, or
                 other columns than those of the known devices.
         """
         checker = GPPredictor()
         pool, _ = check_training_rows(checker, X_pool, np.zeros(np.shape(X_pool)[:1]), least_rows=1)
+        if not isinstance(k, Integral):
+            raise InputError(f"k must be a whole number, how many rows to choose; got {k!r}")
         if not 1 <= k <= len(pool):
             raise InputError(f"k must lie between 1 and the {len(pool)} rows of X_pool; got {k}")
         known = self._known()
@@ -197,7 +200,7 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         measured = np.empty((0, pool.shape[1])) if model is None else self.measured_
         device = model if isinstance(model, NewDevice) else None
         with one_blas_thread():
-            return choose(known, device, measured, pool, k, rng)
+            return choose(known, device, measured, pool, int(k), rng)
 
     @overload
     def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
@@ -269,6 +272,9 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         if known is not None and len(known.columns) != n_columns:
             raise ValueError(f"known devices have {len(known.columns)} columns, not {n_columns}")
         predictor.model_ = kind.from_state(known, model)
+        device = predictor.model_
+        log = device.scale.log if isinstance(device, NewDevice) else device.predictor.log_target
+        check_one_scale(predictor.log_target, log, log if known is None else known.log)
         if predictor.model_.rows.shape[1] != n_columns:
             raise ValueError(f"the measured rows have other than {n_columns} columns")
         predictor.measured_ = predictor.model_.rows

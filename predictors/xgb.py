@@ -28,13 +28,14 @@ from predictors.held_out import row_groups, split_groups
 from predictors.inputs import check_new_rows, check_training_rows
 from predictors.protocol import BoolArray, FloatArray
 from predictors.scaling import InputScale, TargetScale
-from predictors.state import booster, number
+from predictors.state import booster, check_one_scale, number
 from predictors.threads import on_all_cores
 
 N_FOLDS = 5
 EXACT_UP_TO_ROWS = 4096  # above, splits are sought on histograms: faster, a little coarser
 THREADED_ROWS = 4096  # from here on, members predict side by side
 LEAST_VARIANCE = 1e-6  # of z: no ensemble is surer than a thousandth of the spread of y
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 RATIOS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # tried for Calibration.slope * mean(v)
 
 
@@ -235,6 +236,7 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         predictor = cls(**state["params"])
         predictor.input_scale_ = InputScale.from_state(state["input_scale"])
         predictor.target_scale_ = TargetScale.from_state(state["target_scale"])
+        check_one_scale(predictor.log_target, predictor.target_scale_.log)
         line = state["calibration"]
         predictor.calibration_ = Calibration(
             number(line, "floor", above=0), number(line, "slope", least=0)
@@ -272,7 +274,9 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
 
     def _mean_and_std(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
         rows = check_new_rows(self, X)
-        x = np.ascontiguousarray(self.input_scale_.apply(rows), dtype=np.float32)
+        # Trees are constant beyond their last split: the largest float32 is as good as more.
+        x = np.clip(self.input_scale_.apply(rows), -LARGEST_FLOAT32, LARGEST_FLOAT32)
+        x = np.ascontiguousarray(x, dtype=np.float32)
 
         def predict(member: Any) -> FloatArray:
             return np.asarray(member.inplace_predict(x), dtype=np.float64)

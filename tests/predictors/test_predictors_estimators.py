@@ -1,8 +1,10 @@
 """One battery over every predictor: what holds for all of them."""
 
+import re
 import warnings
 
 import numpy as np
+import pandas
 import pytest
 from scipy.stats import lognorm
 from sklearn.base import clone
@@ -10,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from predictors import BlendPredictor, GPPredictor, InputError, XGBPredictor, load
+from predictors.rows import LARGEST
 
 MEMBERS = {"gp": GPPredictor(), "xgb": XGBPredictor(n_trees=30, learning_rate=0.3)}
 ALL = [
@@ -154,6 +157,48 @@ def test_bad_cell_is_named(predictor, bad):
     model = clone(predictor).fit(*smooth(10))
     with pytest.raises(InputError, match=f"row 4, column 2 is {name}"):
         model.predict(X)
+
+
+@every
+@pytest.mark.parametrize("huge", [2e30, -1e308])
+def test_a_cell_too_large_to_compute_with_is_named(predictor, huge):
+    X, y = smooth(10)
+    X[4, 2] = huge
+    named = re.escape(f"at most 1e+30 in size; row 4, column 2 is {huge:g}. Divide")
+    with pytest.raises(InputError, match=named):
+        clone(predictor).fit(X, y)
+    with pytest.raises(InputError, match=named):
+        clone(predictor).fit(*smooth(10)).predict(X)
+
+
+@every
+def test_the_largest_cells_give_numbers(predictor):
+    """Or infinity, where a deviation is too vague for 64 bits; never NaN, and no warning."""
+    X, y = smooth(20)
+    far = X[:4].copy()
+    far[[0, 1], [0, 2]] = LARGEST, -LARGEST
+    for log_target in (False, True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = clone(predictor).set_params(log_target=log_target).fit(X, np.exp(y / 9))
+            found = [*model.predict(far, return_std=True), *model.predict_interval(far)]
+        assert not np.isnan(found).any()
+
+
+@every
+def test_text_is_named_by_its_cell(predictor):
+    frame = pandas.DataFrame({"layers": [1.0, 2, 3, 4], "act": [0, 1, "gelu", "1"]})
+    told = r"X must hold numbers; row 2, column 1 \(act\) is 'gelu'\. .*predictors\.encode"
+    with pytest.raises(InputError, match=told):
+        clone(predictor).fit(frame, [1.0, 2, 3, 4])
+    model = clone(predictor).fit(frame.assign(act=0), [1.0, 2, 3, 4])
+    with pytest.raises(InputError, match=told):
+        model.predict(frame)
+    rows = [[1.0, 2.0], [2.0, "x"], [3.0, 4.0]]
+    with pytest.raises(InputError, match="X must hold numbers; row 1, column 1 is 'x'"):
+        clone(predictor).fit(rows, [1.0, 2, 3])
+    with pytest.raises(InputError, match="y must hold numbers; row 1 is 'slow'"):
+        clone(predictor).fit([[1.0], [2.0], [3.0]], [1.0, "slow", 3.0])
 
 
 @every

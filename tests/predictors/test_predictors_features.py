@@ -56,6 +56,16 @@ def test_numbers_that_are_not_finite_are_named(bad):
     assert encode([{"a": 1, "other": bad}], ("a",)).tolist() == [[1.0]]
 
 
+def test_numbers_too_large_to_compute_with_are_named():
+    rows = [{"a": 1}, {"a": -2e30}]
+    told = r"t.csv, row 1, column a must be at most 1e\+30 in size; got -2e\+30. Use"
+    with pytest.raises(TableError, match=told):
+        encode(rows, ("a",), origin="t.csv")
+    with pytest.raises(TableError, match=r"row 1, column a must be at most 1e\+30 in size"):
+        feature_columns(rows)
+    assert encode([{"a": 1e30}], ("a",)).tolist() == [[1e30]]
+
+
 def test_read_architectures(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("layers,act,bias\n12,relu,True\n\n6,gelu,False\n")
@@ -73,8 +83,10 @@ def test_read_architectures(tmp_path):
         (b"layers,layers\n1,2\n", "distinct"),
         (b"layers,\n1,2\n", "column names must be given"),
         (b"layers,act\n1,relu\n2\n", "row 1: expected 2 cells; got 1"),
-        (b"layers\n\xff\n", "not CSV in UTF-8"),
-        (b'layers\n"1\n', "not CSV in UTF-8"),
+        (b"layers\n1\n\xff\n", "not CSV in UTF-8: line 3 has the byte 0xff"),
+        (b"\xef\xbb\xbflayers\n\xff\n", "not CSV in UTF-8: line 2 has the byte 0xff"),
+        (b'layers\n1\n"1\n2\n', "not CSV in UTF-8: .* in the row that begins in line 3"),
+        (b'layers\n"1\n2"3\n', "not CSV in UTF-8: .* in the row that begins in line 2"),
     ],
 )
 def test_files_that_are_not_architectures(tmp_path, content, message):

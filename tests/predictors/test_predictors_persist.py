@@ -161,6 +161,7 @@ def test_wrong_number_of_names(kind, tmp_path):
     ("arguments", "message"),
     [
         ({"columns": [0, 1, 2]}, "a column's name must be text; got 0"),
+        ({"columns": ["a", "b", "a"]}, "two columns are called 'a'"),
         ({"columns": "abc"}, "columns must be a list of names; got the text 'abc'"),
         ({"target": 5}, "target must be text; got 5"),
         ({"workload": {"batch_size": 8.5}}, "'batch_size' is 8.5"),
@@ -242,6 +243,7 @@ def test_only_fitted_predictors_of_ours(kind, tmp_path):
         ({"schema_version": 5}, "schema version 5; this version reads 1, 2, 3, 4"),
         ({"schema_version": None}, "schema version None; this version reads 1, 2, 3, 4"),
         ({"kind": "forest"}, "kind 'forest'; this version knows 'blend', 'gp', .*'xgb'"),
+        ({"columns": ["a", "b", "a"]}, "has two columns 'a'; every column needs a name of its own"),
         ({"columns": ["a", "b"]}, "names 2 columns, but its .* state has 3"),
         ({"columns": None}, "lacks a valid 'columns': got None"),
         ({"n_rows": "many"}, "lacks a valid 'n_rows'"),

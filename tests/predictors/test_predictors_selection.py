@@ -1,6 +1,7 @@
 """Cross-validation by hand, and who wins."""
 
 import numpy as np
+import pandas
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import KFold, LeaveOneOut
@@ -98,6 +99,17 @@ def test_folds_have_the_sizes_of_scikit_learn(n, splitter):
     np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(n))
     expected = [len(test) for _, test in splitter.split(np.zeros((n, 1)))]
     assert [len(fold) for fold in folds] == expected
+
+
+def test_a_bad_cell_of_a_data_frame_is_named():
+    frame = pandas.DataFrame({"layers": [1.0, 2, 3, 4], "heads": [1.0, 2, np.nan, 4]})
+    options = {"log_target": True, "random_state": 0}
+    with pytest.raises(InputError, match=r"row 2, column 1 \(heads\) is NaN"):
+        select(frame, [1.0, 2, 3, 4], **options)
+    with pytest.raises(InputError, match=r"row 0, column 1 \(heads\) is 'x'"):
+        select(frame.assign(heads=["x", 1, 2, 3]), [1.0, 2, 3, 4], **options)
+    with pytest.raises(InputError, match="y must hold numbers; row 3 is 'x'"):
+        select(frame.assign(heads=1), [1.0, 2, 3, "x"], **options)
 
 
 @pytest.mark.parametrize(

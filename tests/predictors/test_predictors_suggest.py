@@ -172,6 +172,10 @@ def test_what_cannot_be_asked(known):
     for k in (0, 11):
         with pytest.raises(InputError, match=f"between 1 and the 10 rows of X_pool; got {k}"):
             known.suggest(X, k)
+    for k in (2.5, 2.0, "3", None):
+        with pytest.raises(InputError, match=f"k must be a whole number, .*; got {k!r}"):
+            known.suggest(X, k)
+    assert len(known.suggest(X, np.int64(2))) == 2
     with pytest.raises(InputError, match="X has 3 columns; the known devices have 24"):
         known.suggest(X[:, :3], 1)
     bad = X.copy()

@@ -215,7 +215,7 @@ def test_folder_that_is_not_there(tmp_path):
         (",1,128,", ",one,128,", "column batch_size must be a whole number; got 'one'"),
         ("latency_ms", "latency_s", "not a latency table"),
         ("layers,bias", "bias,bias", "distinct"),
-        ("gelu", '"gelu', "not CSV"),
+        ("gelu", '"gelu', "not CSV in UTF-8: .* in the row that begins in line 4"),
     ],
 )
 def test_bad_cells_are_named(three, old, new, message):

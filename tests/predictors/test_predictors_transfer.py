@@ -382,7 +382,10 @@ def test_sources_that_cannot_be_used():
     for tables, message in (
         ({}, "at least one device"),
         ([(X, y)], "at least one device"),
-        ({"a": X[:, 0]}, "source 'a'"),
+        ({"a": X[:, 0]}, r"source 'a' must be a pair \(X, y\); got ndarray"),
+        ({"a": (X, y, y)}, r"source 'a' must be a pair \(X, y\); got 3 values"),
+        ({1: (X, y), "1": (X, y)}, "two sources are called '1', by the keys 1 and '1'"),
+        ({"a": (1e31 * X, y)}, r"source 'a': X must be at most 1e\+30 in size; row 0"),
         ({"a": (X, y), "b": (X[:1], y[:1])}, "source 'b': .*minimum of 2"),
         ({"a": (X, y), "b": (bad_cell, y)}, "source 'b': X must be finite; row 3, column 2 is NaN"),
         ({"a": (X, bad_latency)}, "source 'a': y must be finite; row 4 is inf"),
