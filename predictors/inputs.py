@@ -102,8 +102,8 @@ def _naming_text(name: str, values: Any) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        cell = _first_text(values)
-        if cell is None:  # something else is wrong
+        cell = _first_text(values) if "could not convert" in str(error) else None
+        if cell is None:  # something else is wrong, such as a column that is not known
             raise
         raise InputError(
             f"{name} must hold numbers; {cell}. Give text as columns of 0 and 1, as "
@@ -128,8 +128,7 @@ def _first_text(values: Any) -> str | None:
 
 
 def _refuse_non_finite(rows: FloatArray, names: Sequence[str]) -> None:
-    with np.errstate(invalid="ignore"):
-        bad = np.argwhere(~(np.abs(rows) <= LARGEST))
+    bad = np.argwhere(~(np.abs(rows) <= LARGEST))
     if bad.size:
         row, column = bad[0]
         where, value = _cell(row, column, names=names), rows[row, column]

@@ -194,6 +194,8 @@ def test_text_is_named_by_its_cell(predictor):
     model = clone(predictor).fit(frame.assign(act=0), [1.0, 2, 3, 4])
     with pytest.raises(InputError, match=told):
         model.predict(frame)
+    with pytest.raises(ValueError, match="unseen at fit time"):  # scikit-learn's own words
+        model.predict(frame.assign(name="s1"))
     rows = [[1.0, 2.0], [2.0, "x"], [3.0, 4.0]]
     with pytest.raises(InputError, match="X must hold numbers; row 1, column 1 is 'x'"):
         clone(predictor).fit(rows, [1.0, 2, 3])
