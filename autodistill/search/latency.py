@@ -3,7 +3,7 @@
 Axes: n = architectures, d = columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,21 @@ class LatencyModel:
         predictor = self.surrogate.predictor
         return predictor.predict(self.describe(architectures), return_std=True)  # type: ignore[attr-defined]
 
-    def save(self, path: Path, *, columns: Sequence[str], target: str) -> None:
+    def save(
+        self,
+        path: Path,
+        *,
+        columns: Sequence[str],
+        target: str,
+        workload: Mapping[str, int | str],
+    ) -> None:
         """Keep the model as a file that ``predictors.load`` reads.
+
+        Args:
+            path: Of the file.
+            columns: What ``describe`` gives.
+            target: What was measured on.
+            workload: What all measurements had in common: batch size, device kind and so on.
 
         Raises:
             ExportError: Its folder cannot be made.
@@ -47,7 +60,8 @@ class LatencyModel:
                 f"{path.parent} cannot be made: {error.strerror or error}; free some space and run "
                 "the same command again"
             ) from error
-        save(self.surrogate.predictor, path, columns=list(columns), target=target)
+        predictor = self.surrogate.predictor
+        save(predictor, path, columns=list(columns), target=target, workload=workload)
 
 
 def fit_latency(

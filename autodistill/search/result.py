@@ -195,6 +195,11 @@ def _surrogates(
         settings.run_dir / "predictors" / "latency.json",
         columns=columns,
         target=settings.target.name,
+        workload={
+            **asdict(settings.workload),
+            "statistic": settings.target.statistic,
+            "device_kind": settings.target.device_kind,
+        },
     )
     found = [_scores("latency", model.surrogate)]
     quality = _quality_surrogate(study, settings, describe)

@@ -96,6 +96,7 @@ def test_command_the_report_opens_offline(run_dir: Path) -> None:
 def test_command_the_predictor_loads_and_predicts_the_table(run_dir: Path, tiny) -> None:
     predictor = load(run_dir / "predictors" / "latency.json")
     assert predictor.target_name_ == "cpu-roofline"
+    assert {"batch_size", "device_kind", "dtype"} < predictor.workload_.keys()
     space = SearchSpace.from_yaml(tiny.space)
     assert set(space.columns) < set(predictor.column_names_)
     assert predictor.n_rows_ == len((run_dir / "latency.csv").read_text().splitlines()) - 1

@@ -74,7 +74,9 @@ def test_latency_model_learns_the_table_and_survives_its_file(tmp_path: Path) ->
     # A product of two factors is smooth in the logarithm: half the space tells the other half.
     assert np.median(np.abs(mean / truth - 1)) < 0.15
     path = tmp_path / "predictors" / "latency.json"
-    model.save(path, columns=SPACE.columns, target="counted")
+    workload = {"batch_size": 1, "device_kind": "abacus"}
+    model.save(path, columns=SPACE.columns, target="counted", workload=workload)
+    assert load(path).workload_ == workload
     np.testing.assert_array_equal(load(path).predict(SPACE.encode(unseen)), mean)
 
 
@@ -84,7 +86,8 @@ def test_latency_model_that_cannot_be_kept_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     model = fit_latency(builder, SPACE.encode, seed=0)
     with pytest.raises(ExportError, match="cannot be made"):
-        model.save(tmp_path / "file" / "latency.json", columns=SPACE.columns, target="counted")
+        path = tmp_path / "file" / "latency.json"
+        model.save(path, columns=SPACE.columns, target="counted", workload={})
 
 
 def test_latency_failures_are_left_out_and_told_if_nothing_else_is_there(tmp_path: Path) -> None:
