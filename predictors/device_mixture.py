@@ -12,6 +12,8 @@ Axes:  n = measured rows;  m = new rows;  h = hypotheses about the covariance;
     c = kernels;  b = bases (``device_bases``).
 Notation: r (n, b) = u less the base, less its mean; K = sum_c v_c k_c + v_level +
     v_noise diag(f). The level of a device is not known: v_level is wide.
+    z (m, c n) = all kernels of a new row with all measured ones; in it every mean is
+    linear and every variance quadratic, so averages over hypotheses are taken once.
 
 References:
     [Lange1989] Lange, Little, Taylor. Robust statistical modeling using the t
@@ -19,6 +21,7 @@ References:
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -69,7 +72,9 @@ class Mixture:
         level_variance: v_level.
         factors: (n,) the f above.
         inverse: (h, n, n) of K.
+        response: (h, n), inverse @ 1, to more digits than its rows' sums have.
         alpha: (h, n, b), inverse @ r.
+        sums: (h, b) of alpha over n, likewise.
     """
 
     hypotheses: Hypotheses
@@ -78,7 +83,41 @@ class Mixture:
     level_variance: float
     factors: FloatArray
     inverse: FloatArray
+    response: FloatArray
     alpha: FloatArray
+    sums: FloatArray
+
+    @cached_property
+    def slopes(self) -> tuple[FloatArray, FloatArray]:  # (c n, b), (b,)
+        """``sum_h w_hb (mean_hb - base_b - level_b)`` is linear in z: its slopes, its constant."""
+        weighted = self.alpha * self.weights[:, None]
+        slopes = np.einsum("hc,hnb->cnb", self.hypotheses.variances, weighted)
+        constant = self.level_variance * (self.weights * self.sums).sum(axis=0)
+        return slopes.reshape(-1, slopes.shape[2]), constant
+
+    @cached_property
+    def curvature(self) -> tuple[FloatArray, FloatArray, float]:  # (c n, c n), (c n,), ()
+        """Quadratic form in z, with its linear part and constant.
+
+        It is ``sum_hb w_hb ((mean_hb - base_b - level_b)**2 + v_level - k_h^T K_h^-1 k_h)``,
+        with k_h the covariance of the new row with the measured ones, v_level included.
+        """
+        weighted, level = self.alpha * self.weights[:, None], self.level_variance
+        each = self.weights.sum(axis=1)
+        inner = weighted @ self.alpha.swapaxes(1, 2) - each[:, None, None] * self.inverse
+        slope = level * (
+            np.einsum("hnb,hb->hn", weighted, self.sums) - each[:, None] * self.response
+        )
+        left = level * (1 - level * self.response.sum(axis=1))
+        v = self.hypotheses.variances
+        (n_hypotheses, n), n_kernels = slope.shape, v.shape[1]
+        pairs = (v[:, :, None] * v[:, None]).reshape(n_hypotheses, -1)
+        blocks = (pairs.T @ inner.reshape(n_hypotheses, -1)).reshape(n_kernels, n_kernels, n, n)
+        return (
+            blocks.swapaxes(1, 2).reshape(n_kernels * n, -1),
+            2 * (v.T @ slope).ravel(),
+            float(level**2 * (self.sums**2 * self.weights).sum() + each @ left),
+        )
 
 
 def log_evidence(
@@ -87,17 +126,13 @@ def log_evidence(
     residuals: FloatArray,  # (n, b)
     level_variance: float,
     factors: FloatArray,  # (n,)
-) -> tuple[FloatArray, FloatArray, FloatArray]:  # (h, b), (h, n, n), (h, n, b)
-    """``log p(r | hypothesis)`` up to a constant, with K inverted and alpha."""
-    n = len(residuals)
-    k = np.tensordot(hypotheses.variances, kernels, axes=1) + level_variance
-    k[:, np.arange(n), np.arange(n)] += hypotheses.noise[:, None] * factors
+) -> FloatArray:  # (h, b)
+    """``log p(r | hypothesis)`` up to a constant."""
+    k = _covariances(hypotheses, kernels, factors) + level_variance
     factor = np.linalg.cholesky(k)
-    inverse = np.asarray(np.linalg.inv(k), dtype=np.float64)
-    alpha = inverse @ residuals
-    fit = np.einsum("nb,hnb->hb", residuals, alpha)
+    fit = np.einsum("nb,hnb->hb", residuals, np.linalg.inv(k) @ residuals)
     size = np.log(np.einsum("hnn->hn", factor)).sum(axis=1)
-    return np.asarray(-0.5 * fit - size[:, None]), inverse, alpha
+    return np.asarray(-0.5 * fit - size[:, None])
 
 
 def condition(
@@ -132,7 +167,7 @@ def _weigh(
 ) -> tuple[Mixture, np.ndarray]:
     """The mixture under these factors, of what still counts; and the bases that do."""
     residuals = differences - differences.mean(axis=0)
-    evidence, _, _ = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
+    evidence = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
     score = evidence + hypotheses.log_prior
     weights = np.exp(score - score.max())
     weights /= weights.sum()
@@ -190,9 +225,28 @@ def restore(
     if factors.shape != (len(differences),):
         raise ValueError(f"{len(differences)} rows do not fit factors of {factors.shape}")
     levels = differences.mean(axis=0)
-    residuals = differences - levels
-    _, inverse, alpha = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
-    return Mixture(hypotheses, weights, levels, level_variance, factors, inverse, alpha)
+    # K without v_level is conditioned a hundred times better; Sherman and Morrison add it
+    inverse = np.linalg.inv(_covariances(hypotheses, kernels, factors))
+    ones = inverse.sum(axis=2)
+    response = ones / (1 + level_variance * ones.sum(axis=1))[:, None]
+    inverse -= level_variance * response[:, :, None] * ones[:, None]
+    alpha = inverse @ (differences - levels)
+    sums = response @ (differences - levels)
+    return Mixture(
+        hypotheses, weights, levels, level_variance, factors, inverse, response, alpha, sums
+    )
+
+
+def _covariances(
+    hypotheses: Hypotheses,
+    kernels: FloatArray,  # (c, n, n)
+    factors: FloatArray,  # (n,)
+) -> FloatArray:  # (h, n, n)
+    """K less v_level."""
+    k = np.tensordot(hypotheses.variances, kernels, axes=1)
+    n = len(factors)
+    k[:, np.arange(n), np.arange(n)] += hypotheses.noise[:, None] * factors
+    return np.asarray(k)
 
 
 def predict_mean(
@@ -201,11 +255,9 @@ def predict_mean(
     bases: FloatArray,  # (m, b)
 ) -> FloatArray:  # (m,)
     """Mean of u."""
-    by_row = np.einsum("hnb,hb->hn", mixture.alpha, mixture.weights)
-    coefficients = mixture.hypotheses.variances.T @ by_row
+    slopes, constant = mixture.slopes
     mean = (bases + mixture.levels) @ mixture.weights.sum(axis=0)
-    mean += np.einsum("cmn,cn->m", cross, coefficients)
-    return np.asarray(mean + mixture.level_variance * by_row.sum())
+    return np.asarray(mean + _flat(cross) @ slopes.sum(axis=1) + constant.sum())
 
 
 def predict(
@@ -216,20 +268,22 @@ def predict(
 ) -> tuple[FloatArray, FloatArray]:  # (m,), (m,)
     """Mean of u, and the standard deviation of a new measurement of it."""
     hypotheses, weights = mixture.hypotheses, mixture.weights
-    offsets = bases + mixture.levels
-    mean, square = np.zeros(len(bases)), np.zeros(len(bases))
-    for h, variances in enumerate(hypotheses.variances):
-        k = np.tensordot(variances, cross, axes=1) + mixture.level_variance
-        means = offsets + k @ mixture.alpha[h]
-        spread = (
-            variances @ own
-            + mixture.level_variance
-            - np.einsum("mn,mn->m", k @ mixture.inverse[h], k)
-        )
-        mean += means @ weights[h]
-        square += means**2 @ weights[h]
-        square += weights[h].sum() * (np.maximum(spread, 0) + hypotheses.noise[h])
-    return mean, np.sqrt(np.maximum(square - mean**2, 1e-300))
+    each, of_base = weights.sum(axis=1), weights.sum(axis=0)
+    z, offsets = _flat(cross), bases + mixture.levels
+    slopes, constant = mixture.slopes
+    rest = z @ slopes + constant  # (m, b)
+    mean = offsets @ of_base + rest.sum(axis=1)
+    curvature, linear, fixed = mixture.curvature
+    square = np.einsum("mk,mk->m", z @ curvature, z) + z @ linear + fixed
+    square += offsets**2 @ of_base + 2 * np.einsum("mb,mb->m", offsets, rest)
+    noise = float(each @ hypotheses.noise)
+    square += (each @ hypotheses.variances) @ own + noise
+    return mean, np.sqrt(np.maximum(square - mean**2, noise))
+
+
+def _flat(cross: FloatArray) -> FloatArray:  # (c, m, n) -> (m, c n)
+    """z."""
+    return np.asarray(cross.swapaxes(0, 1).reshape(cross.shape[1], -1))
 
 
 def leave_one_out(mixture: Mixture) -> FloatArray:  # (n,)

@@ -141,7 +141,7 @@ def propose(
     importance = np.zeros(size)
     for _ in range(ROUNDS):
         hypotheses = _hypotheses(t, importance, alone, unit, log_base)
-        score = log_evidence(hypotheses, kernels, residuals, level_variance, factors)[0]
+        score = log_evidence(hypotheses, kernels, residuals, level_variance, factors)
         per_draw = logsumexp(score + hypotheses.log_prior[:, -score.shape[1] :], axis=1)
         weights = np.exp(per_draw - logsumexp(per_draw))
         if 1 / np.sum(weights**2) >= ENOUGH:

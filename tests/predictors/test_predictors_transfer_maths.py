@@ -125,6 +125,32 @@ def test_mixture_by_brute_force():
     )
 
 
+def test_a_level_that_is_nearly_free_costs_no_digits():
+    """Its limit is ordinary kriging, where the level is a constant estimated by least squares.
+
+    A level of variance 1e8 is within 1e-8 of the limit, and K a million times worse conditioned.
+    """
+    k, seen, new = kernels(), described(7, 1), described(5, 2)
+    one = Hypotheses(np.full((1, N_KERNELS), 0.3), np.array([0.01]), np.zeros((1, 1)))
+    u = np.random.default_rng(0).normal(size=(7, 1))
+    mixture = device_mixture.restore(one, np.ones((1, 1)), k(seen, seen), u, 1e8, np.ones(7))
+    cross, own = k(new, seen), k.diagonal(new)
+    mean, std = device_mixture.predict(mixture, cross, own, np.zeros((5, 1)))
+
+    inside = 0.3 * k(seen, seen).sum(axis=0) + 0.01 * np.eye(7)
+    near, ones = 0.3 * cross.sum(axis=0), np.ones(7)
+    weight = ones @ np.linalg.solve(inside, ones)
+    constant = ones @ np.linalg.solve(inside, u[:, 0]) / weight
+    expected = constant + near @ np.linalg.solve(inside, u[:, 0] - constant)
+    left = 0.3 * own.sum(axis=0) - np.einsum("mn,nm->m", near, np.linalg.solve(inside, near.T))
+    left += (1 - near @ np.linalg.solve(inside, ones)) ** 2 / weight
+    np.testing.assert_allclose(mean, expected, rtol=1e-7)
+    np.testing.assert_allclose(
+        device_mixture.predict_mean(mixture, cross, np.zeros((5, 1))), expected, rtol=1e-7
+    )
+    np.testing.assert_allclose(std, np.sqrt(left + 0.01), rtol=1e-7)
+
+
 def test_leave_one_out_by_leaving_one_out():
     """One hypothesis, so its weight is one; the level is as good as free."""
     k, seen = kernels(), described(6, 1)
@@ -324,8 +350,7 @@ def test_better_draws_estimate_the_same_evidence():
 
     def evidence(h):
         score = (
-            device_mixture.log_evidence(h, covariance, residuals, 25.0, np.ones(30))[0]
-            + h.log_prior
+            device_mixture.log_evidence(h, covariance, residuals, 25.0, np.ones(30)) + h.log_prior
         )
         return np.logaddexp.reduce(score, axis=None)
 
