@@ -27,6 +27,7 @@ from predictors.scaling import InputScale
 Covariance = Callable[[np.ndarray, np.ndarray], FloatArray]  # indices -> (len, len)
 REFERENCE_ROWS = 400
 MEASURED_ROWS = 500  # the latest so many are taken into account
+CHUNK_ROWS = 1024  # of the pool, whose kernels are held at once
 
 
 def choose(
@@ -42,7 +43,8 @@ def choose(
     The covariance is the one expected of a new device: a blend of the known ones'
     differences and the typical deviation; after measurements, that which they
     made likely. Without known devices it is that of a Gaussian process on X. Rows
-    that are among the measured ones come last.
+    that are among the measured ones come last. Of memory, each row of the pool takes
+    3.2 kB for its covariance with the reference rows, and 8 bytes for each row known.
     """
     again = set(map(bytes, np.ascontiguousarray(measured)))
     repeats = np.array([bytes(row) in again for row in np.ascontiguousarray(pool)])
@@ -61,10 +63,14 @@ def choose(
     differences = bases - (bases @ weights)[:, None]
 
     def covariance(a: np.ndarray, b: np.ndarray) -> FloatArray:
-        ours, theirs = (Described(rows.x[i], rows.g[i]) for i in (a, b))
-        shared = np.tensordot(variances, kernels(ours, theirs), axes=1)
-        blended = (differences[a] * weights) @ differences[b].T
-        return np.asarray(shared + blended + LEVEL * kernels.variance)
+        found = np.empty((len(a), len(b)))
+        theirs = Described(rows.x[b], rows.g[b])
+        for part in _chunks(len(a)):
+            ours = Described(rows.x[a[part]], rows.g[a[part]])
+            shared = np.tensordot(variances, kernels(ours, theirs), axes=1)
+            blended = (differences[a[part]] * weights) @ differences[b].T
+            found[part] = shared + blended + LEVEL * kernels.variance
+        return found
 
     variance = variances @ kernels.diagonal(rows) + differences**2 @ weights
     return most_telling(
@@ -125,23 +131,28 @@ def most_telling(
         k: How many to choose, at most ``n_choices``.
     """
     everything = np.arange(n_choices + n_measured)
-    left = covariance(reference, everything)
+    left = covariance(everything, reference)
     variance = variance.copy()
-    factors = np.empty((len(everything), 0))
+    factors = np.empty((n_measured + k, len(everything)))
     chosen: list[int] = []
     for step in range(n_measured + k):
         if step < n_measured:
             row = n_choices + step
         else:
-            gain = (left[:, :n_choices] ** 2).sum(axis=0)
+            gain = np.einsum("pf,pf->p", left[:n_choices], left[:n_choices])
             gain /= np.maximum(variance[:n_choices], 0) + noise
             gain[repeats] -= gain.max() + 1
             gain[chosen] = -np.inf
             row = int(gain.argmax())
             chosen.append(row)
-        column = covariance(everything, np.array([row]))[:, 0] - factors @ factors[row]
-        factor = column / np.sqrt(max(variance[row], 0.0) + noise)
-        left -= np.outer(factor[reference], factor)
+        known = factors[:step, row] @ factors[:step]
+        column = covariance(everything, np.array([row]))[:, 0] - known
+        factors[step] = factor = column / np.sqrt(max(variance[row], 0.0) + noise)
+        for part in _chunks(len(everything)):
+            left[part] -= np.outer(factor[part], factor[reference])
         variance -= factor**2
-        factors = np.column_stack([factors, factor])
     return np.array(chosen, dtype=np.int64)
+
+
+def _chunks(n_rows: int) -> list[slice]:
+    return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]

@@ -5,7 +5,7 @@ import pandas
 import pytest
 from sklearn.base import clone
 
-from predictors import InputError, TransferPredictor, candidates, load
+from predictors import InputError, TransferPredictor, candidates, load, suggest
 from predictors.suggest import most_telling
 
 
@@ -43,7 +43,9 @@ def remaining(k, measured, noise, reference):
 
 
 @pytest.mark.parametrize("n_measured", [0, 2])
-def test_each_choice_is_the_best_one(n_measured):
+@pytest.mark.parametrize("chunk_rows", [5, 12])
+def test_each_choice_is_the_best_one(n_measured, chunk_rows, monkeypatch):
+    monkeypatch.setattr(suggest, "CHUNK_ROWS", chunk_rows)
     n, noise = 12, 0.3
     k = positive_definite(n, 0)
     reference = np.array([0, 2, 5, 7])
@@ -84,6 +86,14 @@ def test_chosen_rows_teach_more_than_random_ones(known):
             model = copy(known).fit(X[rows], y[rows])
             errors.append(np.mean(np.abs(model.predict(X[100:]) / y[100:] - 1)))
     assert np.mean(ours) < np.mean(random)
+
+
+def test_a_pool_in_chunks_has_the_same_choices(known, monkeypatch):
+    X = choices(100, 1)
+    model = copy(known).fit(X[:4], device(X, 77)[:4])
+    at_once = model.suggest(X, 6)
+    monkeypatch.setattr(suggest, "CHUNK_ROWS", 9)
+    assert model.suggest(X, 6).tolist() == at_once.tolist()
 
 
 def test_next_rows_are_new_ones(known):
