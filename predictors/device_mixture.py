@@ -226,7 +226,7 @@ def restore(
         raise ValueError(f"{len(differences)} rows do not fit factors of {factors.shape}")
     levels = differences.mean(axis=0)
     # K without v_level is conditioned a hundred times better; Sherman and Morrison add it
-    inverse = np.linalg.inv(_covariances(hypotheses, kernels, factors))
+    inverse = np.asarray(np.linalg.inv(_covariances(hypotheses, kernels, factors)), dtype=float)
     ones = inverse.sum(axis=2)
     response = ones / (1 + level_variance * ones.sum(axis=1))[:, None]
     inverse -= level_variance * response[:, :, None] * ones[:, None]

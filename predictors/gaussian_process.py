@@ -38,7 +38,7 @@ from predictors.threads import on_all_cores
 
 JITTER = 1e-12  # of the trace of k(x, x): keeps K positive definite to the last digit
 CHUNK_ROWS = 256  # rows predicted at once: a chunk against 500 rows stays in the cache
-THREADED_ROWS = 4 * CHUNK_ROWS  # from here on, chunks are shared among the cores
+THREADED_ROWS = 8 * CHUNK_ROWS  # from here on, chunks are shared among the cores
 VARIANCES = ("matern", "linear", "quadratic", "noise")  # of a kernel, in order
 VARIANCE_ROWS = 512  # rows that the variance is conditioned on at most
 
@@ -134,19 +134,20 @@ class Posterior:
         )
 
     @cached_property
-    def spread(self) -> tuple[FloatArray, FloatArray]:
-        """Rows that the variance is conditioned on, (r, d), and their whitening, (r, r).
+    def spread(self) -> tuple[slice | NDArray[np.intp], FloatArray]:
+        """Which rows the variance is conditioned on, r of them, and their whitening, (r, r).
 
         All rows where there are at most ``VARIANCE_ROWS``; else the most telling
         ones [Foster2009]. Fewer rows leave a larger variance, never a smaller one.
         """
         if len(self.x) <= VARIANCE_ROWS:
-            rows, factor = self.x, self.factor
+            chosen: slice | NDArray[np.intp] = slice(None)
+            factor = self.factor
         else:
-            rows = self.x[telling_rows(self.kernel, self.x, VARIANCE_ROWS)]
-            factor = cholesky(noisy(self.kernel, rows), lower=True, check_finite=False)
-        whitening = solve_triangular(factor, np.eye(len(rows)), lower=True, check_finite=False)
-        return rows, np.asfortranarray(whitening)
+            chosen = telling_rows(self.kernel, self.x, VARIANCE_ROWS)
+            factor = cholesky(noisy(self.kernel, self.x[chosen]), lower=True, check_finite=False)
+        whitening = solve_triangular(factor, np.eye(len(factor)), lower=True, check_finite=False)
+        return chosen, np.asfortranarray(whitening)
 
 
 def matern(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -184,7 +185,7 @@ def predict_mean(posterior: Posterior, rows: FloatArray) -> FloatArray:  # (m, d
     mean = np.empty(len(rows))
 
     def predict(part: slice) -> None:
-        mean[part] = _mean(posterior, rows[part], _wiggles(posterior, rows[part], posterior.x))
+        mean[part] = _mean(posterior, rows[part], _wiggles(posterior, rows[part]))
 
     _in_chunks(predict, len(rows))
     return mean
@@ -197,14 +198,14 @@ def predict_mean_and_std(
     """Mean and standard deviation of a new, noisy measurement of z."""
     mean, variance = np.empty(len(rows)), np.empty(len(rows))
     kernel = posterior.kernel
-    telling, whitening = posterior.spread
+    chosen, whitening = posterior.spread
+    telling = posterior.x[chosen]
 
     def predict(part: slice) -> None:
         new = rows[part]
-        cross = _wiggles(posterior, new, posterior.x)
+        cross = _wiggles(posterior, new)
         mean[part] = _mean(posterior, new, cross)
-        if telling is not posterior.x:
-            cross = _wiggles(posterior, new, telling)
+        cross = cross[:, chosen]
         cross *= kernel.matern
         cross += kernel.trend(new, telling)
         half = dtrmm(1.0, whitening, cross.T, lower=1, overwrite_b=1)
@@ -263,10 +264,10 @@ def inverse(factor: FloatArray) -> FloatArray:
     return np.asarray(whole)
 
 
-def _wiggles(posterior: Posterior, rows: FloatArray, x: FloatArray) -> FloatArray:
+def _wiggles(posterior: Posterior, rows: FloatArray) -> FloatArray:
     """Unit Matern part of ``k(rows, x)``, in as few passes over it as there can be."""
     root = np.sqrt(5) / posterior.kernel.lengthscales
-    a, b = rows * root, x * root
+    a, b = rows * root, posterior.x * root
     ones = np.ones((len(a), 1)), np.ones((len(b), 1))
     left = np.hstack([a, (a**2).sum(axis=1, keepdims=True), ones[0]])
     right = np.hstack([-2 * b, ones[1], (b**2).sum(axis=1, keepdims=True)])

@@ -1,7 +1,7 @@
 """A predictor for a new device, from tables of known devices and a few measurements."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
 from os import PathLike
 from typing import Any, Literal, Self, overload
@@ -23,7 +23,9 @@ from predictors.new_device import NewDevice
 from predictors.protocol import BoolArray, FloatArray
 from predictors.state import check_one_scale, count, numbers
 from predictors.suggest import choose
-from predictors.threads import one_blas_thread
+from predictors.threads import on_all_cores, one_blas_thread
+
+PART_ROWS = 1024  # that one core predicts at a time
 
 
 class TransferPredictor(RegressorMixin, BaseEstimator):
@@ -220,14 +222,18 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
             (rows,) in the unit of y, or a pair of such arrays.
         """
         rows = check_new_rows(self, X)
-        return self.model_.predict(rows, return_std)
+        said: FloatArray | tuple[FloatArray, FloatArray]
+        said = _by_parts(lambda part: self.model_.predict(part, return_std), rows)
+        return said
 
     def predict_interval(
         self, X: ArrayLike, coverage: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bound, both (rows,), for a new measurement of each row."""
         rows = check_new_rows(self, X)
-        return self.model_.predict_interval(rows, coverage)
+        bounds: tuple[FloatArray, FloatArray]
+        bounds = _by_parts(lambda part: self.model_.predict_interval(part, coverage), rows)
+        return bounds
 
     def is_outside(self, X: ArrayLike) -> BoolArray:
         """Whether each row has a value outside the range of all tables, (rows,)."""
@@ -319,3 +325,14 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
                 f"X has {n_columns} columns; the known devices have {len(known.columns)}. "
                 "Give every device the same columns"
             )
+
+
+def _by_parts(predict: Callable[[FloatArray], Any], rows: FloatArray) -> Any:
+    """What ``predict`` says of the rows, an array or a pair; each core takes a part at a time."""
+    if len(rows) <= PART_ROWS:
+        return predict(rows)
+    parts = [rows[start : start + PART_ROWS] for start in range(0, len(rows), PART_ROWS)]
+    said = on_all_cores(predict, parts)
+    if isinstance(said[0], tuple):
+        return tuple(np.concatenate(each) for each in zip(*said, strict=True))
+    return np.concatenate(said)

@@ -137,7 +137,7 @@ def test_state_holds_the_kernel():
         Kernel.from_state({**KERNEL.to_state(), "lengthscales": [1.0]})
 
 
-@pytest.mark.parametrize("n", [11, 1500])
+@pytest.mark.parametrize("n", [11, 2500])
 def test_prediction_in_chunks_is_prediction_at_once(monkeypatch, n):
     """The second with threads."""
     x, z = data()

@@ -19,6 +19,7 @@ from predictors import (
     TransferPredictor,
     load,
     select,
+    transfer,
 )
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -178,6 +179,18 @@ def test_intervals_hold_what_they_promise(known):
         lower, upper = copy(known).fit(X[:10], y[:10]).predict_interval(X[10:])
         shares.append(np.mean((lower <= y[10:]) & (y[10:] <= upper)))
     assert 0.8 < np.mean(shares) < 0.97
+
+
+def test_prediction_by_parts_is_prediction_at_once(known, new, monkeypatch):
+    """Parts go to several threads; only the last digits may differ, as sums have other orders."""
+    X, y = new
+    model = copy(known).fit(X[:10], y[:10])
+    found = []
+    for part_rows in (len(X), 7):
+        monkeypatch.setattr(transfer, "PART_ROWS", part_rows)
+        pair, bounds = model.predict(X, return_std=True), model.predict_interval(X)
+        found.append(np.stack([model.predict(X), *pair, *bounds]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-10)
 
 
 def test_intervals_nest_and_contain_the_median(known, new):
