@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from predictors import GPPredictor, Predictor, XGBPredictor, select
 from predictors.metrics import covered
 
 SEEDS = range(10)
+NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")  # lists of them, which are for machines: one line each
 Maker = Callable[[np.ndarray, np.ndarray], Any]  # X (n, d), y (n,) -> fitted predictor
 Score = Callable[[np.ndarray, np.ndarray], float | None]  # truth, predicted
 
@@ -87,9 +89,13 @@ def judge(
     return record
 
 
-def summary(values: Sequence[float]) -> dict[str, float]:
-    """Mean and spread (standard deviation) over the seeds."""
-    return {"mean": round(float(np.mean(values)), 5), "spread": round(float(np.std(values)), 5)}
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and spread (standard deviation) over the seeds, and the value of each."""
+    return {
+        "mean": round(float(np.mean(values)), 5),
+        "spread": round(float(np.std(values)), 5),
+        "seeds": [round(float(value), 5) for value in values],
+    }
 
 
 def show(title: str, record: dict[str, Any]) -> None:
@@ -112,10 +118,18 @@ def write(script: str, protocol: str, results: Any) -> None:
         "protocol": protocol,
         "seeds": list(SEEDS),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
         "results": results,
     }
-    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    text = NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(record, indent=1))
+    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    """Its name where the system tells it, else its architecture."""
+    told = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", told.read_text()) if told.exists() else None
+    return found[1] if found else platform.machine()
 
 
 def parse(doc: str) -> argparse.Namespace:

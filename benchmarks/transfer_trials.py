@@ -8,7 +8,6 @@ devices are known, which rows may be measured and which are asked.
 import copy
 import json
 import platform
-import re
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ import numpy as np
 import scipy
 import sklearn
 import xgboost
+from predictor_judging import NUMBERS
 
 from predictors import GPPredictor, TransferPredictor, XGBPredictor, metrics
 from predictors.source_model import fit_source
 
 SEEDS = range(10)
-NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")  # lists of them, which are for machines: one line each
 POOL_ROWS = 1000  # drawn anew for each seed; suggestions are made among these
 
 

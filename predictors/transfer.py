@@ -50,6 +50,9 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
 
     The standard deviation is that of a new measurement, noise included.
 
+    Each known device's model is asked about each row that is predicted, so that costs
+    time with each of them (``benchmarks/predictor_speed.py``).
+
     Args:
         log_target: Model log(y), as latencies ask for: devices differ by factors,
             and so do errors. ``predict`` then returns the median. y must be positive.
