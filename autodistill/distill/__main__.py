@@ -309,6 +309,7 @@ def distil(arguments: Arguments, console: Console) -> None:
             on_record=progress,
             on_teacher=progress.teacher,
             on_wait=lambda: say("another run has the teacher read this text; waiting for it"),
+            on_notice=lambda text: say(escape(text)),
         )
     save_student(result.student, teacher, arguments.out / "student")
     record = {**result.to_record(), **run.identity(), "text": identity}

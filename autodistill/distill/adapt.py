@@ -96,6 +96,7 @@ def adapt(
     *,
     text: Mapping[str, Any] | None = None,
     on_record: Callable[[dict[str, Any]], None] = lambda _: None,
+    on_notice: Callable[[str], None] = lambda _: None,
 ) -> Adapted:
     """Train encoder and head on masked words, or go on with it.
 
@@ -107,10 +108,11 @@ def adapt(
         settings: The rest.
         text: Identifies the text, as part of the run's identity.
         on_record: Told the losses as they are known; it may raise to stop.
+        on_notice: Told of what was found damaged in the folder, a sentence each.
 
     Raises:
         TrainingError: The run diverged, memory does not suffice, or the folder is
-            another run's.
+            another run's or holds no whole checkpoint.
         ArgumentError: The batch does not fit the devices, or the teacher's words are
             wider than its hidden states.
     """
@@ -120,7 +122,7 @@ def adapt(
             "a masked-LM head scores with the word embeddings, so they must not be wider than the "
             f"hidden states; {teacher.name} has {config.embedding_width} and {config.hidden_size}"
         )
-    checkpoints = Checkpoints(folder, identity(teacher, settings, text))
+    checkpoints = Checkpoints(folder, identity(teacher, settings, text), on_notice)
     try:
         initial = first_weights(teacher, source, seed=settings.seed)
         batches = Batches(

@@ -1,28 +1,31 @@
 """The state of a training run on disk: checkpoints, and the losses so far.
 
 A checkpoint is written beside the last one and then renamed (by orbax), so a run
-that is killed at any instant finds a whole one. Losses go to ``losses.jsonl`` as
+that is killed at any instant finds a whole one. It holds a checksum of every array;
+one that the disk has damaged is passed over for the one before. Losses go to ``losses.jsonl`` as
 they are known; on resuming, those after the checkpoint are dropped, as they will
 come again. ``run.json`` says which run it is; ``run.lock`` is locked while it runs.
 """
 
 import json
 import os
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from autodistill.distill.precision import DTYPES
 from autodistill.errors import TrainingError
 from autodistill.locks import HeldError, own_file, sign
 
-FORMAT = 1
+FORMAT = 2
 FIRST = ("run.lock", "run.partial")  # what a run that was killed at once may leave
-KEPT = 2  # checkpoints: where the disk damages the newer, it is deleted and the older serves
+KEPT = 2  # checkpoints: where the disk damages the newer, the older serves
 
 Tree = Any
 
@@ -42,20 +45,41 @@ class Place:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is read again, whole.
+
+    Attributes:
+        place: Where the run stood.
+        params: All parameters by name.
+        optimiser: Leaves of what else the phase needed, in their order.
+    """
+
+    place: Place
+    params: dict[str, np.ndarray]
+    optimiser: list[np.ndarray]
+
+
 class Checkpoints:
     """The folder of one run: no other process runs in it until this is closed.
 
     Args:
         folder: Made if it is not there.
         identity: Plain data that says which run this is; another's folder is refused.
+        notice: Told of what was found damaged, a sentence each.
 
     Raises:
         TrainingError: The folder is another run's or another process runs in it, or it
             cannot be written.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
-        self.folder = Path(folder).resolve()
+    def __init__(
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.folder, self.notice = Path(folder).resolve(), notice
         self.identity = _plain(identity)
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=False)
         try:
@@ -83,55 +107,38 @@ class Checkpoints:
         Raises:
             TrainingError: The disk is full or the folder gone.
         """
+        leaves = _by_number(optimiser)
+        sums = {"params": _sums(params), "optimiser": _sums(leaves)}
+        meta = {"format": FORMAT, **vars(place), **sums}
         arguments = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
-            optimiser=ocp.args.StandardSave(_by_number(optimiser)),
-            meta=ocp.args.JsonSave({"format": FORMAT, **vars(place)}),
+            optimiser=ocp.args.StandardSave(leaves),
+            meta=ocp.args.JsonSave({**meta, "sum": _sum_of_text(meta)}),
         )
         try:
             self._manager.save(place.step, args=arguments, force=True)
         except (OSError, ValueError) as error:  # a full disk is a ValueError of the writer's
             raise self._not_kept(f"the state of step {place.step}", error) from error
 
-    def place(self) -> Place | None:
-        """Where the run stands; None before the first checkpoint.
+    def last(self) -> Checkpoint | None:
+        """The newest that is whole; None before the first. Damaged newer ones are deleted.
 
         Raises:
-            TrainingError: The checkpoint is of another format.
+            TrainingError: There are some, and none is whole or of this version.
         """
-        step = self._manager.latest_step()
-        if step is None:
+        found, bad = _newest_whole(self._manager)
+        if found is None:
             return None
-        items = self._restore(ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        values = dict(items.meta)
-        if values.pop("format") != FORMAT:
-            raise TrainingError(
-                f"{self.folder} was written by another version; choose another --out"
+        for step, why in bad.items():
+            try:
+                self._manager.delete(step)
+            except OSError as error:
+                raise self._not_kept(f"the state after step {found.place.step}", error) from error
+            self.notice(
+                f"the checkpoint of step {step} in {self.folder} {why}, and is deleted; the run "
+                f"goes on from step {found.place.step}"
             )
-        return Place(**values)
-
-    def params(self, like: Tree, sharding: jax.sharding.Sharding) -> Tree:
-        """The last parameters, in the form of ``like``: arrays or their shapes."""
-        wanted = ocp.args.StandardRestore(_shapes(like, sharding))
-        return self._restore(ocp.args.Composite(params=wanted)).params
-
-    def optimiser(self, like: Tree, sharding: jax.sharding.Sharding) -> Tree:
-        """The last state of the optimiser, in the form of ``like``."""
-        wanted = ocp.args.StandardRestore(_shapes(_by_number(like), sharding))
-        found = self._restore(ocp.args.Composite(optimiser=wanted)).optimiser
-        leaves = [found[name] for name in sorted(found)]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-    def _restore(self, arguments: Any) -> Any:
-        step = self._manager.latest_step()
-        try:
-            return self._manager.restore(step, args=arguments)
-        except (OSError, ValueError, KeyError) as error:
-            kept = self.folder / "checkpoints" / str(step)
-            raise TrainingError(
-                f"the checkpoint {kept} is damaged ({type(error).__name__}); delete that folder "
-                "and run again: it goes on from the one before, if there is one"
-            ) from error
+        return found
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -220,9 +227,20 @@ def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def begun(folder: Path) -> tuple[dict[str, Any], int] | None:
-    """Identity of the run in a folder, and the step of its last checkpoint; None before one."""
-    found, steps = _identity(folder), _steps(folder)
-    return (found, max(steps)) if found is not None and steps else None
+    """Identity of the run in a folder, and the step that it goes on from; None before one.
+
+    Reads its last checkpoint, and changes nothing.
+
+    Raises:
+        TrainingError: None of its checkpoints is whole or of this version.
+    """
+    identity = _identity(folder)
+    if identity is None or not _steps(folder):
+        return None
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    with ocp.CheckpointManager(Path(folder).resolve() / "checkpoints", options=options) as manager:
+        found, _ = _newest_whole(manager)
+    return None if found is None else (identity, found.place.step)
 
 
 def begun_dtype(folder: Path) -> str | None:
@@ -295,12 +313,81 @@ def _steps(folder: Path) -> list[int]:
     return [int(one.name) for one in kept.glob("*") if one.name.isdigit()]
 
 
+def _newest_whole(
+    manager: ocp.CheckpointManager,
+) -> tuple[Checkpoint | None, dict[int, str]]:
+    """The newest checkpoint that is whole, and what is wrong with those that are newer.
+
+    Raises:
+        TrainingError: There are some, and none is whole.
+    """
+    bad: dict[int, str] = {}
+    for step in sorted(manager.all_steps(), reverse=True):
+        try:
+            return _read(manager, step), bad
+        except MemoryError:
+            raise
+        except _UnreadableError as error:
+            bad[step] = str(error)
+        except Exception as error:  # orbax raises bare ones
+            bad[step] = f"is damaged ({type(error).__name__})"
+    if bad:
+        folder = Path(manager.directory).parent
+        reasons = ", ".join(f"that of step {step} {why}" for step, why in bad.items())
+        raise TrainingError(
+            f"{folder} has no checkpoint to go on from: {reasons}; choose another --out, or delete "
+            "this folder and begin anew"
+        )
+    return None, bad
+
+
+class _UnreadableError(Exception):
+    """A checkpoint cannot be used; the message is the reason, after its name."""
+
+
+def _read(manager: ocp.CheckpointManager, step: int) -> Checkpoint:
+    """One checkpoint, on the host.
+
+    Raises:
+        _UnreadableError: It is not what was saved, or of another version.
+        Exception: Of any kind, of orbax's.
+    """
+    meta = dict(manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+    if meta.get("format") != FORMAT:
+        raise _UnreadableError("was written by another version")
+    if meta.pop("sum", None) != _sum_of_text(meta):
+        raise _UnreadableError("is damaged (its description is not what was written)")
+    sums = {"params": meta.pop("params"), "optimiser": meta.pop("optimiser")}
+    wanted = {
+        item: ocp.args.StandardRestore(
+            {name: np.empty(shape, dtype) for name, (dtype, shape, _) in leaves.items()}
+        )
+        for item, leaves in sums.items()
+    }
+    found = manager.restore(step, args=ocp.args.Composite(**wanted))
+    for item, leaves in sums.items():
+        for name, now in _sums(found[item]).items():
+            if now != leaves[name]:
+                raise _UnreadableError(f"is damaged ({name} of {item} is not what was written)")
+    del meta["format"]
+    optimiser = [found.optimiser[name] for name in sorted(found.optimiser)]
+    return Checkpoint(Place(**meta), dict(found.params), optimiser)
+
+
+def _sums(leaves: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Of each array, its dtype, its shape and a checksum of its bytes."""
+    found = {}
+    for name, leaf in leaves.items():
+        values = np.asarray(leaf)
+        data = np.ascontiguousarray(values).view(np.uint8)
+        found[name] = [str(values.dtype), list(values.shape), zlib.crc32(data.data)]
+    return found
+
+
+def _sum_of_text(meta: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(meta, sort_keys=True).encode())
+
+
 def _by_number(tree: Tree) -> dict[str, Any]:
     """The leaves alone: optax's classes do not outlive a change of its version."""
     return {f"{i:05d}": leaf for i, leaf in enumerate(jax.tree.leaves(tree))}
-
-
-def _shapes(tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree
-    )

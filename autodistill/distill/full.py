@@ -133,6 +133,7 @@ class FullDistillation:
         on_record: OnRecord = lambda _: None,
         on_teacher: Progress | None = None,
         on_wait: Callable[[], None] = lambda: None,
+        on_notice: Callable[[str], None] = lambda _: None,
         devices: list[jax.Device] | None = None,
     ) -> FullResult:
         """Distil, or go on with it.
@@ -144,16 +145,17 @@ class FullDistillation:
             on_teacher: Told how many texts the teacher has read for the cache, and
                 how many it reads.
             on_wait: Told that another process fills the cache, which is waited for.
+            on_notice: Told of what was found damaged in the folder, a sentence each.
             devices: All that jax sees, if not given.
 
         Raises:
             TrainingError: The run diverged, memory does not suffice for a single
-                passage, or the folder is another run's.
+                passage, or the folder is another run's or holds no whole checkpoint.
             TeacherError: The disk refuses the teacher's outputs.
             ArgumentError: The batch does not fit the devices.
         """
         check_split(self.settings.train, len(devices or jax.devices()))
-        checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}})
+        checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}}, on_notice)
         try:
             began = time.perf_counter()
             self.targets.fill(progress=on_teacher, on_wait=on_wait)

@@ -146,8 +146,8 @@ class Trainer:
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                place = self.checkpoints.place()
-                accumulate = self._cut(max(accumulate, place.accumulate if place else 1), error)
+                last = self.checkpoints.last()
+                accumulate = self._cut(max(accumulate, last.place.accumulate if last else 1), error)
 
     def _cut(self, accumulate: int, error: BaseException) -> int:
         """The next number of micro-batches that splits the batch evenly."""
@@ -167,23 +167,30 @@ class Trainer:
         accumulate: int,
         on_record: OnRecord,
     ) -> Trained:
-        place = self.checkpoints.place()
-        if place is None:
-            place = Place(0, accumulate, 0.0)
-            copies = {name: jnp.array(value) for name, value in initial.items()}
-            params: Params = jax.device_put(copies, self._replicated)
-        else:
-            place = replace(place, accumulate=max(place.accumulate, accumulate))
-            params = self.checkpoints.params(dict(initial), self._replicated)
+        place, params, rest = self._begun(initial, accumulate)
         records = self.checkpoints.losses(up_to=place.step)
         begin = 0
         for phase in self.phases:
             if place.step < begin + phase.steps:
                 params, place = self._run_phase(
-                    phase, begin, params, constants, place, records, on_record
+                    phase, begin, params, constants, place, rest, records, on_record
                 )
             begin += phase.steps
         return Trained(params, records, place.seconds, self._compile_s, place.accumulate)
+
+    def _begun(
+        self, initial: Mapping[str, Any], accumulate: int
+    ) -> tuple[Place, Params, list[np.ndarray]]:
+        """Where the run stands, and leaves of what else the phase needs that it is in."""
+        last = self.checkpoints.last()
+        place = last.place if last else Place(0, accumulate, 0.0)
+        # Copies, as buffers are given away.
+        copies = {
+            name: jnp.array(value) for name, value in (last.params if last else initial).items()
+        }
+        params: Params = jax.device_put(copies, self._replicated)
+        place = replace(place, accumulate=max(place.accumulate, accumulate))
+        return place, params, last.optimiser if last else []
 
     def _run_phase(
         self,
@@ -192,16 +199,23 @@ class Trainer:
         params: Params,
         constants: Any,
         place: Place,
+        rest: list[np.ndarray],
         records: list[dict[str, Any]],
         on_record: OnRecord,
     ) -> tuple[Params, Place]:
-        """Parameters and place after what is left of a phase, which began after ``begin``."""
+        """Parameters and place after what is left of a phase, which began after ``begin``.
+
+        ``rest`` holds leaves of its state at ``place``, if the phase is begun; it is emptied.
+        """
         settings, end, done = self.settings, begin + phase.steps, place.step
         frozen = {name: value for name, value in params.items() if not phase.trains(name)}
         trained = {name: value for name, value in params.items() if phase.trains(name)}
         step, state = self._prepared(phase, begin, trained, frozen, constants, place.accumulate)
         if done > begin:
-            state = state._replace(rest=self.checkpoints.optimiser(state.rest, self._replicated))
+            leaves = [jnp.array(leaf) for leaf in rest]  # copies, as buffers are given away
+            found = jax.tree.unflatten(jax.tree.structure(state.rest), leaves)
+            state = state._replace(rest=jax.device_put(found, self._replicated))
+        rest.clear()  # the memory is needed
         logged = max([begin, *(record["step"] for record in records)])
         began = time.perf_counter()
         for batch in self._batches(done, end):

@@ -235,7 +235,16 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
         masked, held_source, count=arguments.held_out_passages, seed=arguments.seed
     )
     with TrainingProgress(console, arguments.steps) as progress:
-        result = run(teacher, train, held, state, settings, text=identity, on_record=progress)
+        result = run(
+            teacher,
+            train,
+            held,
+            state,
+            settings,
+            text=identity,
+            on_record=progress,
+            on_notice=lambda text: say(escape(text)),
+        )
     save_student(result.student, masked, out)
     quality, start = result.judged.quality, result.start.quality
     say(

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 import pytest
 
-from autodistill.distill.checkpoints import Checkpoints, Place, check_folder
+from autodistill.distill.checkpoints import Checkpoints, Place, begun, check_folder
 from autodistill.distill.divergence import check_losses
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.phase import Phase
@@ -58,7 +58,8 @@ def phases(rate=0.05, steps=(5, 4)):
 
 
 def trainer(folder, settings=SETTINGS, **changes):
-    checkpoints = Checkpoints(folder, {"task": "regression"})
+    notice = changes.pop("notice", lambda _: None)
+    checkpoints = Checkpoints(folder, {"task": "regression"}, notice)
     rate = changes.pop("rate", 0.05)
     return Trainer(
         changes.pop("phases", None) or phases(rate),
@@ -186,8 +187,8 @@ def test_trainer_stops_where_the_loss_only_grows(tmp_path):
 def test_trainer_a_loss_that_began_near_nothing_may_grow_to_little():
     """As that of a copy of the teacher, which the first steps move away from it."""
     state = SimpleNamespace(rest=SimpleNamespace(first_bad=0))
-    phase, begun = Phase("copy", 100, 1e-3, loss), [{"step": 1, "loss": 0.0008}]
-    check_losses(phase, state, {"step": 40, "loss": 0.036}, begun)
+    phase, first = Phase("copy", 100, 1e-3, loss), [{"step": 1, "loss": 0.0008}]
+    check_losses(phase, state, {"step": 40, "loss": 0.036}, first)
     check_losses(phase, state, {"step": 40, "loss": 39.0}, [{"step": 1, "loss": 2.0}])
     for first, now in ((0.0008, 21.0), (0.0, 21.0), (2.0, 41.0)):
         with pytest.raises(TrainingError, match=r"diverged by step 40 .*which began at"):
@@ -252,9 +253,9 @@ def test_trainer_settings_must_be_positive(name):
 
 
 def test_trainer_another_runs_folder_is_refused(tmp_path):
-    begun = Checkpoints(tmp_path / "run", {"task": "regression", "steps": 9})
-    begun.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
-    begun.close()
+    first = Checkpoints(tmp_path / "run", {"task": "regression", "steps": 9})
+    first.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
+    first.close()
     with pytest.raises(TrainingError, match="another run, which differs in steps"):
         Checkpoints(tmp_path / "run", {"task": "regression", "steps": 10})
     (tmp_path / "mine").mkdir()
@@ -284,11 +285,11 @@ def test_trainer_a_folder_is_checked_early_and_nothing_is_written(tmp_path):
     """What ``Checkpoints`` will refuse, with a part of the identity known."""
     known = {"steps": 9, "shape": (1, 2)}
     check_folder(tmp_path / "none" / "run", known)
-    begun = Checkpoints(tmp_path / "run", {**known, "outputs": "all"})
-    begun.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
+    first = Checkpoints(tmp_path / "run", {**known, "outputs": "all"})
+    first.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
     with pytest.raises(TrainingError, match="another process runs in"):
         check_folder(tmp_path / "run", known)
-    begun.close()
+    first.close()
     (tmp_path / "empty").mkdir()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("text")
@@ -327,23 +328,113 @@ def test_trainer_a_disk_that_fills_while_losses_are_kept_is_explained(tmp_path, 
     kept.close()
 
 
-def test_trainer_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
-    kept = Checkpoints(tmp_path / "run", {})
-    for step in (1, 2):
-        kept.save(Place(step, 1, 0.5), START, {"moment": np.ones(2)})
-    kept.close()
-    newer = tmp_path / "run" / "checkpoints" / "2"
-    for file in newer.rglob("*"):
+def emptied(step):
+    for file in step.rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    damaged = Checkpoints(tmp_path / "run", {})
-    with pytest.raises(TrainingError, match=r"checkpoints/2 is damaged .*; delete that folder"):
-        damaged.place()
-    damaged.close()
-    shutil.rmtree(newer)
-    again = Checkpoints(tmp_path / "run", {})
-    assert again.place() == Place(1, 1, 0.5)
-    again.close()
+
+
+def flipped(item):
+    """Change eight bytes of the arrays, in the midst of a file."""
+
+    def damage(step):
+        path = max((step / item).rglob("d/*"), key=lambda file: file.stat().st_size)
+        data = bytearray(path.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 8] = bytes(one ^ 0xFF for one in data[middle : middle + 8])
+        path.write_bytes(bytes(data))
+
+    return damage
+
+
+def halved(step):
+    """The second half of every file of the parameters is zeros."""
+    for file in (step / "params").rglob("*"):
+        if file.is_file():
+            data = file.read_bytes()
+            file.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+
+
+def described(**values):
+    """Another description than was written; a value of None takes its entry away."""
+
+    def damage(step):
+        path = step / "meta" / "metadata"
+        meta = {**json.loads(path.read_text()), **values}
+        path.write_text(json.dumps({k: v for k, v in meta.items() if v is not None}))
+
+    return damage
+
+
+DAMAGES = {
+    "empty": (emptied, "is damaged"),
+    "parameters flipped": (flipped("params"), "is damaged"),
+    "optimiser flipped": (flipped("optimiser"), "is damaged"),
+    "half zeros": (halved, "is damaged"),
+    "no parameters": (lambda step: shutil.rmtree(step / "params"), "is damaged"),
+    "no description": (lambda step: shutil.rmtree(step / "meta"), "is damaged"),
+    "another step": (described(step=7), "is damaged"),
+    "no sums": (described(params=None), "is damaged"),
+    "description is a number": (
+        lambda step: (step / "meta" / "metadata").write_text("5"),
+        "is damaged",
+    ),
+    "the format alone": (
+        lambda step: (step / "meta" / "metadata").write_text('{"format": 1}'),
+        "was written by another version",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def begun_run(tmp_path_factory):
+    """The folder of a run that was stopped at step 8, with checkpoints of steps 5 and 6."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+
+    def interrupt(record):
+        if record["step"] == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, on_record=interrupt)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["5", "6"]
+    return folder
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_trainer_a_damaged_checkpoint_is_passed_over(name, begun_run, tmp_path):
+    """The one before serves; where it is damaged too, an error, and nothing is changed."""
+    damage, why = DAMAGES[name]
+    folder = shutil.copytree(begun_run, tmp_path / "run")
+    damage(folder / "checkpoints" / "6")
+    assert begun(folder)[1] == 5
+    said = []
+    checkpoints = Checkpoints(folder, {"task": "regression"}, said.append)
+    assert checkpoints.last().place.step == 5
+    checkpoints.close()
+    assert len(said) == 1 and "goes on from step 5" in said[0]
+    assert f"checkpoint of step 6 in {folder} {why}" in said[0]
+
+    lost = shutil.copytree(begun_run, tmp_path / "lost")
+    for step in ("5", "6"):
+        damage(lost / "checkpoints" / step)
+    before = sorted(lost.rglob("*"))
+    message = f"lost has no checkpoint to go on from: that of step 6 {why}.*; choose another --out"
+    for read in (run, begun):
+        with pytest.raises(TrainingError, match=message):
+            read(lost)
+    assert before == sorted(lost.rglob("*"))
+
+
+def test_trainer_goes_on_from_before_the_damage_as_if_there_were_none(
+    begun_run, uninterrupted, tmp_path
+):
+    folder, said = shutil.copytree(begun_run, tmp_path / "run"), []
+    flipped("params")(folder / "checkpoints" / "6")
+    resumed = run(folder, notice=said.append)
+    assert len(said) == 1 and resumed.records == uninterrupted.records
+    for name, value in uninterrupted.params.items():
+        np.testing.assert_array_equal(resumed.params[name], value)
 
 
 KILLED = """
