@@ -4,7 +4,9 @@ A checkpoint is written beside the last one and then renamed (by orbax), so a ru
 that is killed at any instant finds a whole one. It holds a checksum of every array;
 one that the disk has damaged is passed over for the one before. Losses go to ``losses.jsonl`` as
 they are known; on resuming, those after the checkpoint are dropped, as they will
-come again. ``run.json`` says which run it is; ``run.lock`` is locked while it runs.
+come again. A checkpoint is forced to disk, and before it the losses, so that both
+outlive a power cut. ``run.json`` says which run it is; ``run.lock`` is locked while
+it runs.
 """
 
 import json
@@ -38,11 +40,13 @@ class Place:
         step: Steps done, over all phases.
         accumulate: Micro-batches per step, which lack of memory may have raised.
         seconds: Spent in steps, compiling apart.
+        logged: The step of the last record of losses; 0 before the first.
     """
 
     step: int
     accumulate: int
     seconds: float
+    logged: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Checkpoints:
             raise _unwritable(self.folder, error.strerror or str(error)) from error
 
     def save(self, place: Place, params: Tree, optimiser: Tree) -> None:
-        """Write a checkpoint; when this returns, it is there.
+        """Write a checkpoint; when this returns, it and the losses so far are on the disk.
 
         Args:
             place: Where the run stands.
@@ -109,14 +113,20 @@ class Checkpoints:
         """
         leaves = _by_number(optimiser)
         sums = {"params": _sums(params), "optimiser": _sums(leaves)}
-        meta = {"format": FORMAT, **vars(place), **sums}
+        meta = {**vars(place), **sums}
         arguments = ocp.args.Composite(
             params=ocp.args.StandardSave(params),
             optimiser=ocp.args.StandardSave(leaves),
-            meta=ocp.args.JsonSave({**meta, "sum": _sum_of_text(meta)}),
+            meta=ocp.args.JsonSave({"format": FORMAT, **meta, "sum": _sum_of_text(meta)}),
         )
+        losses = self.folder / "losses.jsonl"
         try:
+            if losses.exists():
+                _force(losses)
             self._manager.save(place.step, args=arguments, force=True)
+            written = self.folder / "checkpoints" / str(place.step)
+            for path in (*written.rglob("*"), written, written.parent):
+                _force(path)
         except (OSError, ValueError) as error:  # a full disk is a ValueError of the writer's
             raise self._not_kept(f"the state of step {place.step}", error) from error
 
@@ -126,7 +136,7 @@ class Checkpoints:
         Raises:
             TrainingError: There are some, and none is whole or of this version.
         """
-        found, bad = _newest_whole(self._manager)
+        found, bad = _newest_whole(self.folder)
         if found is None:
             return None
         for step, why in bad.items():
@@ -147,26 +157,29 @@ class Checkpoints:
         finally:
             self._lock.close()
 
-    def losses(self, *, up_to: int) -> list[dict[str, Any]]:
-        """Records of the steps up to this one; the file is cut to them.
+    def losses(self, place: Place) -> list[dict[str, Any]]:
+        """Records of the steps up to this place; the file is cut to them.
+
+        Lines that hold no record are left out, with a notice, as is the last one of a
+        killed run, which may be torn. So is said which records are lost at the end.
 
         Raises:
             TrainingError: The disk refuses.
         """
         path = self.folder / "losses.jsonl"
-        records = []
         try:
             text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-            for line in text.splitlines():
-                try:
-                    record = json.loads(line)
-                except ValueError:  # the torn last line of a killed run
-                    break
-                if record["step"] <= up_to:
-                    records.append(record)
+            lines = text.splitlines()
+            found = [_record(line) for line in lines]
+            records = [one for one in found if one is not None and one["step"] <= place.step]
             _write_whole(path, "".join(json.dumps(record) + "\n" for record in records))
         except OSError as error:
             raise self._not_kept("the losses so far", error) from error
+        if bad := found[:-1].count(None):
+            self.notice(f"lines of {path} that hold no record of losses are left out: {bad}")
+        last = records[-1]["step"] if records else 0
+        if last < place.logged:
+            self.notice(f"{path} has lost the losses of steps {last + 1} to {place.logged}")
         return records
 
     def add_loss(self, record: Mapping[str, Any]) -> None:
@@ -232,19 +245,22 @@ def begun(folder: Path) -> tuple[dict[str, Any], int] | None:
     Reads its last checkpoint, and changes nothing.
 
     Raises:
-        TrainingError: None of its checkpoints is whole or of this version.
+        TrainingError: None of its checkpoints is whole or of this version, or it cannot
+            be told which run they are of.
     """
     identity = _identity(folder)
-    if identity is None or not _steps(folder):
+    if identity is None:
         return None
-    options = ocp.CheckpointManagerOptions(read_only=True)
-    with ocp.CheckpointManager(Path(folder).resolve() / "checkpoints", options=options) as manager:
-        found, _ = _newest_whole(manager)
+    found, _ = _newest_whole(Path(folder).resolve())
     return None if found is None else (identity, found.place.step)
 
 
 def begun_dtype(folder: Path) -> str | None:
-    """The dtype in which the run of a folder trains, to go on in it; None where there is none."""
+    """The dtype in which the run of a folder trains, to go on in it; None where there is none.
+
+    Raises:
+        TrainingError: It cannot be told which run the folder's checkpoints are of.
+    """
     settings = (_identity(folder) or {}).get("settings")
     dtype = settings.get("dtype") if isinstance(settings, dict) else None
     return dtype if dtype in DTYPES else None
@@ -282,12 +298,29 @@ def _check_same(folder: Path, found: Mapping[str, Any], identity: Mapping[str, A
 
 
 def _identity(folder: Path) -> dict[str, Any] | None:
-    """Of the run in a folder; None where there is none, or none that can be read."""
+    """Of the run in a folder; None where there is none, or none that could be gone on with.
+
+    Raises:
+        TrainingError: There are checkpoints, and it cannot be told of which run.
+    """
+    path = folder / "run.json"
     try:
-        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        why = "it holds no JSON object"
+    except FileNotFoundError:
         return None
-    return found if isinstance(found, dict) else None
+    except OSError as error:
+        why = error.strerror or str(error)
+    except ValueError:
+        why = "it is no JSON"
+    if not _steps(folder):
+        return None
+    raise TrainingError(
+        f"{path} cannot be read ({why}), so it is not known which run the checkpoints in {folder} "
+        "are of; put the file back from a copy, or choose another --out"
+    )
 
 
 def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -295,10 +328,38 @@ def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(identity, sort_keys=True, default=str)))
 
 
+def _record(line: str) -> dict[str, Any] | None:
+    """Of losses; None if the line holds none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("phase"), str):
+        return None
+    numbers = {name: value for name, value in found.items() if name != "phase"}
+    sound = all(type(value) in (int, float) for value in numbers.values())
+    return found if sound and type(found.get("step")) is int and "loss" in found else None
+
+
 def _write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, also where the power is cut."""
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
+    _force(partial)
     partial.replace(path)
+    _force(path.parent)
+
+
+def _force(path: Path) -> None:
+    """Have what is written to a file, or which files a folder has, reach the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:
+        if not path.is_dir():  # some file systems know no fsync of folders
+            raise
+    finally:
+        os.close(opened)
 
 
 def _unwritable(folder: Path, why: str) -> TrainingError:
@@ -313,18 +374,16 @@ def _steps(folder: Path) -> list[int]:
     return [int(one.name) for one in kept.glob("*") if one.name.isdigit()]
 
 
-def _newest_whole(
-    manager: ocp.CheckpointManager,
-) -> tuple[Checkpoint | None, dict[int, str]]:
-    """The newest checkpoint that is whole, and what is wrong with those that are newer.
+def _newest_whole(folder: Path) -> tuple[Checkpoint | None, dict[int, str]]:
+    """The newest checkpoint of a run that is whole, and what is wrong with newer ones.
 
     Raises:
         TrainingError: There are some, and none is whole.
     """
     bad: dict[int, str] = {}
-    for step in sorted(manager.all_steps(), reverse=True):
+    for step in sorted(_steps(folder), reverse=True):
         try:
-            return _read(manager, step), bad
+            return _read(folder / "checkpoints" / str(step)), bad
         except MemoryError:
             raise
         except _UnreadableError as error:
@@ -332,7 +391,6 @@ def _newest_whole(
         except Exception as error:  # orbax raises bare ones
             bad[step] = f"is damaged ({type(error).__name__})"
     if bad:
-        folder = Path(manager.directory).parent
         reasons = ", ".join(f"that of step {step} {why}" for step, why in bad.items())
         raise TrainingError(
             f"{folder} has no checkpoint to go on from: {reasons}; choose another --out, or delete "
@@ -345,31 +403,31 @@ class _UnreadableError(Exception):
     """A checkpoint cannot be used; the message is the reason, after its name."""
 
 
-def _read(manager: ocp.CheckpointManager, step: int) -> Checkpoint:
-    """One checkpoint, on the host.
+def _read(folder: Path) -> Checkpoint:
+    """The checkpoint of a folder, on the host.
 
     Raises:
         _UnreadableError: It is not what was saved, or of another version.
         Exception: Of any kind, of orbax's.
     """
-    meta = dict(manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
-    if meta.get("format") != FORMAT:
-        raise _UnreadableError("was written by another version")
-    if meta.pop("sum", None) != _sum_of_text(meta):
-        raise _UnreadableError("is damaged (its description is not what was written)")
-    sums = {"params": meta.pop("params"), "optimiser": meta.pop("optimiser")}
-    wanted = {
-        item: ocp.args.StandardRestore(
-            {name: np.empty(shape, dtype) for name, (dtype, shape, _) in leaves.items()}
-        )
-        for item, leaves in sums.items()
-    }
-    found = manager.restore(step, args=ocp.args.Composite(**wanted))
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        meta = dict(reader.restore(folder, ocp.args.Composite(meta=ocp.args.JsonRestore())).meta)
+        if meta.pop("format", None) != FORMAT:
+            raise _UnreadableError("was written by another version")
+        if meta.pop("sum", None) != _sum_of_text(meta):
+            raise _UnreadableError("is damaged (its description is not what was written)")
+        sums = {"params": meta.pop("params"), "optimiser": meta.pop("optimiser")}
+        wanted = {
+            item: ocp.args.StandardRestore(
+                {name: np.empty(shape, dtype) for name, (dtype, shape, _) in leaves.items()}
+            )
+            for item, leaves in sums.items()
+        }
+        found = reader.restore(folder, ocp.args.Composite(**wanted))
     for item, leaves in sums.items():
         for name, now in _sums(found[item]).items():
             if now != leaves[name]:
                 raise _UnreadableError(f"is damaged ({name} of {item} is not what was written)")
-    del meta["format"]
     optimiser = [found.optimiser[name] for name in sorted(found.optimiser)]
     return Checkpoint(Place(**meta), dict(found.params), optimiser)
 

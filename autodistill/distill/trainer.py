@@ -168,7 +168,7 @@ class Trainer:
         on_record: OnRecord,
     ) -> Trained:
         place, params, rest = self._begun(initial, accumulate)
-        records = self.checkpoints.losses(up_to=place.step)
+        records = self.checkpoints.losses(place)
         begin = 0
         for phase in self.phases:
             if place.step < begin + phase.steps:
@@ -216,7 +216,7 @@ class Trainer:
             found = jax.tree.unflatten(jax.tree.structure(state.rest), leaves)
             state = state._replace(rest=jax.device_put(found, self._replicated))
         rest.clear()  # the memory is needed
-        logged = max([begin, *(record["step"] for record in records)])
+        logged = max(begin, place.logged)
         began = time.perf_counter()
         for batch in self._batches(done, end):
             state = step(state, frozen, constants, batch)
@@ -234,7 +234,7 @@ class Trainer:
             if done % settings.checkpoint_every == 0 or done == end:
                 jax.block_until_ready(state)
                 seconds = place.seconds + time.perf_counter() - began
-                place = Place(done, place.accumulate, seconds)
+                place = Place(done, place.accumulate, seconds, logged)
                 check_weights(phase, state, done)
                 self.checkpoints.save(place, frozen | state.params, state.rest)
                 began = time.perf_counter()
