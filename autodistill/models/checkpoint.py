@@ -132,7 +132,8 @@ def read_weights(folder: Path) -> dict[str, np.ndarray]:
     ``model.safetensors.index.json`` lists.
 
     Raises:
-        TeacherError: No safetensors file, or one that is damaged or cut short.
+        TeacherError: No safetensors file, or one that is damaged, cut short or with
+            values that are not finite.
     """
     index = folder / "model.safetensors.index.json"
     whole = folder / "model.safetensors"
@@ -158,7 +159,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """All tensors of one safetensors file, as float32.
 
     Raises:
-        TeacherError: Missing, damaged or cut short.
+        TeacherError: Missing, damaged, cut short, or with values that are not finite.
     """
     if not path.exists():
         hint = ""
@@ -168,7 +169,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     try:
         # The flax reader knows bfloat16, which numpy's does not.
         with safe_open(path, framework="flax") as file:
-            return {
+            tensors = {
                 name: np.asarray(file.get_tensor(name), np.float32)
                 for name in file.keys()  # noqa: SIM118 - not a mapping
                 if not name.endswith("position_ids")
@@ -177,6 +178,13 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         raise TeacherError(
             f"{path} is not a complete safetensors file ({error}); download or copy it again"
         ) from error
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise TeacherError(
+                f"{path}: {name} holds values that are not finite (NaN, or beyond float32); "
+                "download or copy it again, or choose another checkpoint"
+            )
+    return tensors
 
 
 def _plain_name(name: str) -> str:

@@ -67,8 +67,8 @@ def load_teacher(folder: str | Path) -> Teacher:
     """Read a Hugging Face BERT or MobileBERT checkpoint, or a sentence-transformers folder.
 
     Raises:
-        TeacherError: The folder is missing or incomplete, of another family,
-            or its tokenizer does not fit its embedding.
+        TeacherError: The folder is missing or incomplete, of another family, with
+            weights that are not finite, or its tokenizer does not fit its embedding.
     """
     folder = Path(folder).resolve()
     if not folder.is_dir():

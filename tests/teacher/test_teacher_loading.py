@@ -344,6 +344,17 @@ def in_shards(folder: Path, weight_map: Any) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def spoilt(name: str, value: float) -> Callable[[dict[str, np.ndarray]], None]:
+    """One value of this tensor, whatever its prefix, is ``value``."""
+
+    def change(tensors: dict[str, np.ndarray]) -> None:
+        (full,) = (one for one in tensors if one.endswith(name))
+        tensors[full] = tensors[full].copy()
+        tensors[full].flat[-1] = value
+
+    return change
+
+
 def lose_token(folder: Path, token: str) -> None:
     """Rename a token, so that the size stays."""
     path = folder / "tokenizer.json"
@@ -402,6 +413,14 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f / "config.json", intermediate_size=48),
         r"teacher.*dense.*must have shape \(48, 32\) by config.json.*holds \(40, 32\)"
         r"|teacher.*dense.bias' must have shape \(48,\) by config.json.*holds \(40,\)",
+    ),
+    "a weight that is not a number": (
+        lambda f: rewrite_tensors(f, spoilt("encoder.layer.1.output.dense.bias", np.nan)),
+        r"model.safetensors: .*encoder.layer.1.output.dense.bias holds values that are not finite",
+    ),
+    "an infinite weight": (
+        lambda f: rewrite_tensors(f, spoilt("embeddings.word_embeddings.weight", -np.inf)),
+        r"model.safetensors: .*word_embeddings.weight holds values that are not finite",
     ),
     "index without its shard": (
         lambda f: in_shards(f, {"a": "model-1.safetensors", "b": "model-2.safetensors"}),
@@ -586,6 +605,12 @@ BROKEN_CHAINS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "dense of another width": (
         lambda f: rewrite_dense(f, weight=np.zeros((8, 5), np.float32)),
         r"2_Dense/model.safetensors must hold linear.weight of shape \(outputs, 32\).*\(8, 5\)",
+    ),
+    "dense that is not finite": (
+        lambda f: rewrite_dense(
+            f, weight=np.full((8, 32), np.inf, np.float32), bias=np.zeros(8, np.float32)
+        ),
+        r"2_Dense/model.safetensors: linear.weight holds values that are not finite",
     ),
     "dense without its weight": (
         lambda f: rewrite_dense(f, bias=np.zeros(8, np.float32)),
