@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
+from autodistill.distill.memory import fits
 from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
 
 if TYPE_CHECKING:
@@ -137,7 +138,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.list_recipes:
             list_recipes(console)
         else:
-            distil(arguments, console)
+            with fits("the run is prepared", "use a smaller teacher, or end what else uses memory"):
+                distil(arguments, console)
     except AutoDistillError as error:
         message = Text.assemble(("error: ", "bold red"), str(error))
         Console(stderr=True).print(message, soft_wrap=True)
@@ -265,7 +267,11 @@ def distil(arguments: Arguments, console: Console) -> None:
             special=teacher.special,
             batch_size=arguments.batch_size,
         )
-        with display.bar("teacher reads some of the text") as advance:
+        less = "use fewer --fitted-passages, a shorter --sequence-length or a smaller teacher"
+        with (
+            fits("the teacher reads some of the text", less),
+            display.bar("teacher reads some of the text") as advance,
+        ):
             material = make_material(
                 teacher,
                 train,
@@ -275,9 +281,11 @@ def distil(arguments: Arguments, console: Console) -> None:
                 cache=cache,
                 progress=advance,
             )
-        held = make_held_out(
-            teacher, held_source, count=arguments.held_out_passages, seed=arguments.seed
-        )
+        less = "use fewer --held-out-passages, a shorter --sequence-length or a smaller teacher"
+        with fits("the teacher reads the held-out text", less):
+            held = make_held_out(
+                teacher, held_source, count=arguments.held_out_passages, seed=arguments.seed
+            )
     earlier, done = begun(arguments.out) or ({}, 0)
     targets = make_targets(
         teacher,

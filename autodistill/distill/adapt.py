@@ -20,6 +20,7 @@ from autodistill import __version__
 from autodistill.distill.batches import Batches, Source
 from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.judge import HeldOut, Judged, judge
+from autodistill.distill.memory import fits
 from autodistill.distill.objectives import label_cross_entropy
 from autodistill.distill.phase import Phase
 from autodistill.distill.precision import as_multiplied, check_dtype
@@ -219,7 +220,11 @@ def _judged(
     params: Mapping[str, jax.Array | np.ndarray], config: EncoderConfig, held_out: HeldOut
 ) -> tuple[Student, Judged]:
     program = StudentProgram(config, pooling_mode="mean", normalize=False)
-    tree = program.parameters({name: np.asarray(v) for name, v in params.items()}, head=True)
-    width = config.hidden_size  # what a masked-LM model serves is its head's, not this
-    tree["output"] = {"kernel": jnp.zeros((width, width)), "bias": jnp.zeros(width)}
-    return program.finished(tree), judge(program, tree, held_out)
+    with fits(
+        "the teacher is judged", "use a shorter --sequence-length or fewer --held-out-passages"
+    ):
+        tree = program.parameters({name: np.asarray(v) for name, v in params.items()}, head=True)
+        width = config.hidden_size  # what a masked-LM model serves is its head's, not this
+        tree["output"] = {"kernel": jnp.zeros((width, width)), "bias": jnp.zeros(width)}
+        judged = judge(program, tree, held_out)
+    return program.finished(tree), judged

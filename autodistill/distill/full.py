@@ -24,6 +24,7 @@ from autodistill.distill.full_result import FullResult
 from autodistill.distill.inherit import Donor
 from autodistill.distill.judge import HeldOut, judge
 from autodistill.distill.kept import Progress
+from autodistill.distill.memory import fits
 from autodistill.distill.output_layer import fit_output
 from autodistill.distill.phase import Phase
 from autodistill.distill.precision import as_multiplied, check_dtype
@@ -42,6 +43,10 @@ from autodistill.models.config import EncoderConfig, MobileBertConfig
 from autodistill.teacher import Teacher, TeacherKind
 
 OnRecord = Callable[[dict[str, Any]], None]
+
+READ_LESS = "use a shorter --sequence-length or a smaller teacher"
+JUDGE_LESS = "use a shorter --sequence-length, fewer --held-out-passages or a smaller student"
+FIT_LESS = "use fewer --fitted-passages, a shorter --sequence-length or a smaller student"
 
 
 @dataclass(frozen=True)
@@ -149,8 +154,8 @@ class FullDistillation:
             devices: All that jax sees, if not given.
 
         Raises:
-            TrainingError: The run diverged, memory does not suffice for a single
-                passage, or the folder is another run's or holds no whole checkpoint.
+            TrainingError: The run diverged, memory does not suffice, or the folder is
+                another run's or holds no whole checkpoint.
             TeacherError: The disk refuses the teacher's outputs.
             ArgumentError: The batch does not fit the devices.
         """
@@ -158,7 +163,8 @@ class FullDistillation:
         checkpoints = Checkpoints(folder, {**self.identity(), "text": text or {}}, on_notice)
         try:
             began = time.perf_counter()
-            self.targets.fill(progress=on_teacher, on_wait=on_wait)
+            with fits("the teacher reads the text", READ_LESS):
+                self.targets.fill(progress=on_teacher, on_wait=on_wait)
             teacher_s = time.perf_counter() - began
             return self._run(checkpoints, on_record, devices, teacher_s)
         finally:
@@ -172,16 +178,18 @@ class FullDistillation:
         teacher_s: float,
     ) -> FullResult:
         settings = self.settings
-        initial = beginning(
-            self.recipe,
-            self.planned,
-            self.teacher,
-            self.config,
-            self.material,
-            seed=settings.seed,
-            donor=self.donor,
-        )
-        start = judge(self._program, self._program_params(initial), self.held_out)
+        with fits("the first weights are made", FIT_LESS):
+            initial = beginning(
+                self.recipe,
+                self.planned,
+                self.teacher,
+                self.config,
+                self.material,
+                seed=settings.seed,
+                donor=self.donor,
+            )
+        with fits("the student is judged", JUDGE_LESS):
+            start = judge(self._program, self._program_params(initial), self.held_out)
         trainer = Trainer(
             [self.phase(one) for one in self.planned],
             weights=position_weights,
@@ -190,7 +198,9 @@ class FullDistillation:
             checkpoints=checkpoints,
             devices=devices,
         )
-        trained = trainer.run(initial, self.constants(), on_record)
+        with fits("the teacher's weights are put on the device", "use a smaller teacher"):
+            constants = self.constants()
+        trained = trainer.run(initial, constants, on_record)
         params = {name: np.asarray(value) for name, value in trained.params.items()}
         if isinstance(self.config, MobileBertConfig) and self.config.trigram_input:
             # A padded neighbour then adds nothing, as at the end of a text.
@@ -199,8 +209,10 @@ class FullDistillation:
         final = self._program_params(params)
         if self.material.outputs is not None:
             targets = np.asarray(self.material.outputs.passages)
-            final["output"] = fit_output(self._program, final, self.material.passages, targets)
-        judged = judge(self._program, final, self.held_out)
+            with fits("the output layer is fitted", FIT_LESS):
+                final["output"] = fit_output(self._program, final, self.material.passages, targets)
+        with fits("the student is judged", JUDGE_LESS):
+            judged = judge(self._program, final, self.held_out)
         if not np.isfinite(judged.quality.value):
             raise TrainingError("the trained student returns values that are not finite")
         length = self.source.gather(np.zeros(1, int))["input_ids"].shape[1]

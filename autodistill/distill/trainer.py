@@ -26,6 +26,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from autodistill.distill.checkpoints import Checkpoints, Place
 from autodistill.distill.divergence import check_losses, check_weights
+from autodistill.distill.memory import fits, is_out_of_memory
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.phase import Phase
 from autodistill.distill.train_step import (
@@ -138,13 +139,14 @@ class Trainer:
             TrainingError: A loss or weight is not finite, a loss has grown beyond
                 reason, or memory does not suffice for one passage per device.
         """
-        constants = jax.device_put(constants, self._replicated)
+        with fits("weights are put on the devices", "use a smaller teacher or larger devices"):
+            constants = jax.device_put(constants, self._replicated)
         accumulate = self.settings.accumulate
         while True:
             try:
                 return self._run(params, constants, accumulate, on_record)
             except (jax.errors.JaxRuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 last = self.checkpoints.last()
                 accumulate = self._cut(max(accumulate, last.place.accumulate if last else 1), error)
@@ -315,7 +317,3 @@ def _record(phase: Phase, rest: Rest, *, steps: int) -> dict[str, Any]:
     sums, step = jax.device_get((rest.sums, rest.step))
     means = {name: float(value) / steps for name, value in sums.items()}
     return {"step": int(step), "phase": phase.name, **means}
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
+from autodistill.distill.memory import fits
 from autodistill.errors import ArgumentError, AutoDistillError
 
 PROG = "python -m autodistill.teacher"
@@ -132,7 +133,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     try:
         if argv[0] == "adapt":
-            adapt(_parsed(AdaptArguments, argv), console)
+            with fits("the run is prepared", "use a smaller teacher, or end what else uses memory"):
+                adapt(_parsed(AdaptArguments, argv), console)
         else:
             vocabulary(_parsed(VocabularyArguments, argv), console)
     except AutoDistillError as error:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import distill_command
+import jax
 import numpy as np
 import pytest
 from distill_command import ARCHITECTURE, WORDS
@@ -178,6 +179,31 @@ def test_command_interrupted_says_how_to_go_on(folder, tmp_path, monkeypatch, ca
     monkeypatch.setattr(Trainer, "run", interrupted)
     assert main(options(folder, tmp_path / "run")) == 130
     assert "the same command goes on" in capsys.readouterr().out
+
+
+def exhausted(*_: object, **__: object) -> None:
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("teacher.load_teacher", "the run is prepared"),
+        ("distill.beginning.make_material", "the teacher reads some of the text"),
+        ("distill.judge.make_held_out", "the teacher reads the held-out text"),
+        ("distill.targets.Targets.fill", "the teacher reads the text"),
+        ("distill.full.beginning", "the first weights are made"),
+        ("distill.full.judge", "the student is judged"),
+        ("distill.full.fit_output", "the output layer is fitted"),
+    ],
+)
+def test_command_says_what_memory_does_not_suffice_for(
+    where, message, folder, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr(f"autodistill.{where}", exhausted)
+    assert main(options(folder, tmp_path / "run", steps=1)) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert f"out of memory while {message} (Out of memory allocating 123 bytes); use" in shown
 
 
 def test_command_copies_of_all_layers_begin_as_the_teacher(folder: Path, tmp_path: Path) -> None:

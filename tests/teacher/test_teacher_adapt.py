@@ -213,6 +213,27 @@ def test_refusals_come_before_anything_slow(
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+def test_memory_that_does_not_suffice_is_explained(
+    originals: Callable[[str, bool], Path],
+    text: Path,
+    tmp_path: Path,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    folder = originals("bert", False)
+    for where, doing in (
+        ("distill.adapt.judge", "the teacher is judged"),
+        ("teacher.load_teacher", "the run is prepared"),
+    ):
+        monkeypatch.setattr(f"autodistill.{where}", exhausted)
+        assert main(options(folder, text, tmp_path / "cache", tmp_path / "out")) == 2
+        shown = " ".join(capsys.readouterr().err.split())
+        assert f"out of memory while {doing} (Out of memory allocating 9 bytes); use" in shown
+
+
 def test_what_the_teacher_is_and_what_was_assumed_is_shown(
     originals: Callable[[str, bool], Path],
     text: Path,
