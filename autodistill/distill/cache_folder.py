@@ -159,8 +159,8 @@ class CacheFolder:
         missing = [one for one in layouts if one not in there]
         entries = [Entry(self.path / one.name, one) for one in there]
         try:
-            for one in missing:  # of a wrong size
-                shutil.rmtree(self.path / one.name, ignore_errors=True)
+            for one in missing:  # of a wrong size, or no folder
+                _remove(self.path / one.name)
             self._make_room(sum(one.size + len(_described(one)) for one in missing), required)
             for one in missing:
                 _allocate(self.path / one.name, one)
@@ -168,7 +168,7 @@ class CacheFolder:
             for entry in entries:
                 entry.close()
             for one in missing:
-                shutil.rmtree(self.path / one.name, ignore_errors=True)
+                _remove(self.path / one.name)
             raise
         opened = {entry.layout.name: entry for entry in entries}
         return [opened.get(one.name) or Entry(self.path / one.name, one) for one in layouts]
@@ -242,6 +242,14 @@ def _is_there(folder: Path, layout: Layout) -> bool:
         return marked and all((folder / n).stat().st_size == size for n, size in sizes.items())
     except OSError:
         return False
+
+
+def _remove(path: Path) -> None:
+    """What lies there, if anything: an entry's folder, or a file or link in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _allocate(folder: Path, layout: Layout) -> None:

@@ -121,6 +121,25 @@ def test_cache_an_entry_of_a_wrong_size_begins_anew(folder, name, damage) -> Non
     assert len(entry.rows) == 5
 
 
+@pytest.mark.parametrize("thing", ["file", "link", "link to nothing"])
+def test_cache_what_lies_in_an_entrys_place_makes_way(folder, thing, tmp_path) -> None:
+    """A link alone; what it leads to is not ours."""
+    folder.path.mkdir()
+    theirs = tmp_path / "theirs"
+    if thing == "file":
+        (folder.path / "entry").write_text("in the way")
+    else:
+        (folder.path / "entry").symlink_to(theirs)
+    if thing == "link":
+        theirs.mkdir()
+        (theirs / "thesis").write_text("text")
+    entry = filled(folder, layout())
+    assert entry.sound().all() and (folder.path / "entry").is_dir()
+    assert theirs.exists() == (thing == "link") and not (folder.path / "entry").is_symlink()
+    if thing == "link":
+        assert [path.name for path in theirs.iterdir()] == ["thesis"]
+
+
 def test_cache_a_file_replaced_under_an_open_entry_harms_it_not(folder) -> None:
     entry = filled(folder, layout())
     (folder.path / "entry" / "rows").write_bytes(b"")
