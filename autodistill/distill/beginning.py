@@ -74,13 +74,15 @@ def make_material(
     seed: int,
     cache: CacheSettings | None,
     progress: Callable[[int, int], None] | None = None,
+    on_memory: Callable[[str], None] = lambda _: None,
 ) -> Material:
     """Run an embedding teacher over some passages; count the words of a masked-LM one's.
 
-    Its outputs are kept in ``cache``, or in memory alone where there is none.
+    Its outputs are kept in ``cache``; in memory alone where there is none, and where they
+    do not fit, of which ``on_memory`` is told.
 
     Raises:
-        TeacherError: The outputs cannot be kept on disk.
+        TeacherError: The outputs fit neither on disk nor in memory.
     """
     passages = draw_passages(source, count, seed=seed)
     outputs = None
@@ -90,7 +92,10 @@ def make_material(
             passages,
             cache_dir=cache.folder if cache else None,
             limit=cache.limit if cache else 0,
+            remedy="free some space, or set another --teacher-cache PATH, --teacher-cache off, a "
+            "larger --cache-gib or fewer --fitted-passages",
             progress=progress,
+            on_memory=on_memory,
         )
     words = None
     if recipe.start in (Start.WORDS, Start.STUDENT):

@@ -134,14 +134,13 @@ class CacheFolder:
     def __init__(self, path: Path, limit: int = LIMIT) -> None:
         self.path, self.limit = Path(path), limit
 
-    def reserve(self, layouts: Sequence[Layout], *, required: bool = False) -> list[Entry]:
+    def reserve(self, layouts: Sequence[Layout]) -> list[Entry]:
         """Open these entries, making room for those that are not there.
 
         All or none: where they do not fit, nothing is evicted.
 
         Args:
             layouts: Of different names.
-            required: Go beyond the limit where evicting does not suffice.
 
         Raises:
             CacheFullError: They exceed the limit, alone or because what could be evicted
@@ -150,18 +149,18 @@ class CacheFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with locked_file(self.path / ".lock", fcntl.LOCK_EX):
-                return self._reserved(layouts, required)
+                return self._reserved(layouts)
         except OSError as error:
             raise CacheFullError(error.strerror or str(error)) from error
 
-    def _reserved(self, layouts: Sequence[Layout], required: bool) -> list[Entry]:
+    def _reserved(self, layouts: Sequence[Layout]) -> list[Entry]:
         there = [one for one in layouts if _is_there(self.path / one.name, one)]
         missing = [one for one in layouts if one not in there]
         entries = [Entry(self.path / one.name, one) for one in there]
         try:
             for one in missing:  # of a wrong size, or no folder
                 _remove(self.path / one.name)
-            self._make_room(sum(one.size + len(_described(one)) for one in missing), required)
+            self._make_room(sum(one.size + len(_described(one)) for one in missing))
             for one in missing:
                 _allocate(self.path / one.name, one)
         except (CacheFullError, OSError):
@@ -173,7 +172,7 @@ class CacheFolder:
         opened = {entry.layout.name: entry for entry in entries}
         return [opened.get(one.name) or Entry(self.path / one.name, one) for one in layouts]
 
-    def _make_room(self, needed: int, required: bool) -> None:
+    def _make_room(self, needed: int) -> None:
         """Evict until ``needed`` more fit; nothing, where they would not even then.
 
         What lies beyond the limit is there under a larger one, and not to be undone: then
@@ -182,7 +181,7 @@ class CacheFolder:
         """
         if not needed:
             return
-        if needed > self.limit and not required:
+        if needed > self.limit:
             raise CacheFullError(self._reason(True, needed))
         sizes = {folder: _size(folder) for folder in self._entries()}
         total = sum(sizes.values())
@@ -206,7 +205,7 @@ class CacheFolder:
                 locks[folder] = lock
                 freed += sizes[folder]
             short_disk = freed < over_disk
-            if short_disk or (freed + spared < over_limit and not required):
+            if short_disk or freed + spared < over_limit:
                 raise CacheFullError(self._reason(not short_disk, needed))
             for folder in locks:
                 shutil.rmtree(folder)

@@ -98,21 +98,14 @@ def layouts(
 
 
 def reserve(
-    teacher: Teacher,
-    texts: Texts,
-    wanted: Mapping[Quantity, Layout],
-    folder: CacheFolder,
-    *,
-    required: bool = False,
+    teacher: Teacher, texts: Texts, wanted: Mapping[Quantity, Layout], folder: CacheFolder
 ) -> Kept:
     """Open entries for these, new ones where there are none; the teacher is not run.
-
-    ``required`` ones may exceed the folder's limit, where evicting does not suffice.
 
     Raises:
         CacheFullError: They do not fit; the message says why.
     """
-    entries = folder.reserve(list(wanted.values()), required=required)
+    entries = folder.reserve(list(wanted.values()))
     return Kept(teacher, texts, dict(zip(wanted, entries, strict=True)))
 
 

@@ -1,7 +1,7 @@
 """What the teacher says of a fixed set of passages, for the short runs of a search.
 
 Computed once and kept on disk (``kept.py``): all students of a search, and later
-searches on the same text, share it.
+searches on the same text, share it. Where the disk has no room, it is held in memory.
 
 Axes: n = passages, L = sequence, e = output width.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 
 from autodistill.distill.blocks import in_blocks
-from autodistill.distill.cache_folder import LIMIT, CacheFolder, CacheFullError
+from autodistill.distill.cache_folder import GIB, LIMIT, CacheFolder, CacheFullError, gib
 from autodistill.distill.kept import (
     ROWS_PER_CALL,
     Kept,
@@ -34,6 +34,8 @@ from autodistill.distill.quantities import PassageOutputs, Quantity, TokenOutput
 from autodistill.distill.train_step import Batch
 from autodistill.errors import TeacherError
 from autodistill.teacher import Teacher
+
+IN_MEMORY = 4 * GIB  # bytes that are held there at most, where the disk has no room
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,10 @@ def teacher_outputs(
     *,
     cache_dir: Path | None,
     limit: int = LIMIT,
+    remedy: str = "free some space",
     progress: Progress | None = None,
     on_wait: Callable[[], None] = lambda: None,
+    on_memory: Callable[[str], None] = lambda _: None,
 ) -> TeacherOutputs:
     """Outputs of the teacher for these passages, from the cache or computed into it.
 
@@ -93,29 +97,37 @@ def teacher_outputs(
         teacher: Runs only for rows that the cache lacks.
         passages: What it reads.
         cache_dir: Folder of the cache; None to compute them in memory and write nothing.
-        limit: Bytes that all its entries may take; older ones are evicted. More where
-            these outputs alone, and what other runs use now, need more.
+        limit: Bytes that all its entries may take; older ones are evicted. Outputs that
+            do not fit are computed in memory, up to ``IN_MEMORY``.
+        remedy: What helps where memory does not suffice either, for the error.
         progress: Called with rows done and rows in all.
         on_wait: Called where another process computes them, which is waited for.
+        on_memory: Told, for people, that they are held in memory, and why.
 
     Raises:
-        TeacherError: They cannot be kept, for instance on a full disk.
+        TeacherError: They fit neither on disk nor in memory, or the disk refuses what it
+            had room for.
     """
     texts, tokens, whole = PassageTexts(passages), TokenOutputs(), PassageOutputs()
     quantities: list[Quantity] = [tokens] if teacher.pooling is None else [tokens, whole]
     wanted = layouts(teacher, texts, quantities)
-    if cache_dir is None:
+    kept = None
+    if cache_dir is not None:
+        try:
+            kept = reserve(teacher, texts, wanted, CacheFolder(cache_dir, limit))
+        except CacheFullError as error:
+            needed = sum(layout.size for layout in wanted.values())
+            why = f"they need {gib(needed)}, and {error} ({cache_dir})"
+            if needed > IN_MEMORY:
+                raise TeacherError(
+                    f"the teacher's outputs fit neither on disk nor in memory: {why}; at most "
+                    f"{gib(IN_MEMORY)} are held in memory: {remedy}"
+                ) from error
+            on_memory(f"the teacher's outputs are held in memory: {why}")
+    if kept is None:
         made = computed(teacher, texts, wanted, progress=progress)
         found = {quantity: values["values"] for quantity, values in made.items()}
         return TeacherOutputs(found[tokens], found.get(whole))
-    try:
-        kept = reserve(teacher, texts, wanted, CacheFolder(cache_dir, limit), required=True)
-    except CacheFullError as error:
-        needed = sum(layout.size for layout in wanted.values())
-        raise TeacherError(
-            f"the teacher's outputs cannot be kept in {cache_dir}: {error}; they need "
-            f"{needed / 1e6:,.0f} MB: free some space, or set --cache-dir or a smaller --steps"
-        ) from error
     fill([kept], progress=progress, on_wait=on_wait)
     rows = {quantity: entry.rows["values"] for quantity, entry in kept.entries.items()}
     return TeacherOutputs(rows[tokens], rows.get(whole), kept)

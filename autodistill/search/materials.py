@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from autodistill.corpus import (
     Document,
@@ -132,7 +133,7 @@ def make_materials(
     Raises:
         CorpusError: Too little text for a single batch, or no word that the
             teacher's tokenizer knows.
-        TeacherError: The outputs cannot be kept on disk.
+        TeacherError: The outputs fit neither on disk nor in memory.
     """
     train_source, held_source = passage_sources(
         store,
@@ -157,8 +158,10 @@ def make_materials(
             teacher,
             train,
             cache_dir=cache_dir / "teacher",
+            remedy="free some space, or set another --cache-dir or a smaller --steps",
             progress=advance,
             on_wait=lambda: display.say("another run has the teacher read this text; waiting"),
+            on_memory=lambda why: display.say(f"[bold]outputs[/]   {escape(why)}"),
         )
     start = word_start(teacher.word_embeddings, train, outputs, pad=teacher.special.pad)
     if teacher.kind is TeacherKind.EMBEDDING:

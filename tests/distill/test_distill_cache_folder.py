@@ -178,26 +178,14 @@ def test_cache_what_is_in_use_is_not_evicted(folder) -> None:
     assert names(room) == {"a", "c"}
 
 
-def test_cache_what_is_required_goes_beyond_the_limit(folder) -> None:
-    """Though never beyond the disk; what can be evicted still is."""
-    room = CacheFolder(folder.path, 2 * SIZE)
-    held = filled(room, layout("held"))
-    filled(room, layout("old")).close()
-    room.reserve([layout("large", rows=20)], required=True)
-    assert names(room) == {"held", "large"} and held.sound().all()
-    with pytest.raises(CacheFullError, match="No space left|File too large|the disk has"):
-        room.reserve([layout("endless", rows=2**50)], required=True)
-    assert names(room) == {"held", "large"}
-
-
 def test_cache_a_smaller_limit_does_not_purge_what_a_larger_one_let_in(folder) -> None:
     """A new entry evicts its own size, the oldest first, and again for the next."""
     for age, name in enumerate("abcdef"):
         filled(folder, layout(name)).close()
         os.utime(folder.path / name / "in_use", (age, age))
     small = CacheFolder(folder.path, 2 * SIZE)
-    for required, name in ((False, "x"), (True, "y")):
-        small.reserve([layout(name)], required=required)[0].close()
+    for name in "xy":
+        small.reserve([layout(name)])[0].close()
     assert names(folder) == {*"cdef", "x", "y"}
     for one in (layout("x"), layout("c")):
         assert small.reserve([one])[0].sound().all() == (one.name == "c")
@@ -269,6 +257,10 @@ def test_cache_what_is_not_ours_is_left_alone(folder) -> None:
 def test_cache_a_disk_that_refuses_is_a_reason(folder, tmp_path, file_size_limit) -> None:
     with file_size_limit(100), pytest.raises(CacheFullError, match="File too large"):
         folder.reserve([layout()])
+    assert names(folder) == set()
+    vast = CacheFolder(folder.path, 2**60)
+    with pytest.raises(CacheFullError, match="No space left|File too large|the disk has"):
+        vast.reserve([layout(rows=2**50)])
     assert names(folder) == set()
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CacheFullError, match="exists"):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import distill_command
@@ -60,6 +62,13 @@ def options(folder: Path, out: Path, **changes: object) -> list[str]:
 def finished(folder: Path) -> Path:
     out = folder / "finished"
     assert main(options(folder, out)) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def without_cache(folder: Path) -> Path:
+    out = folder / "without"
+    assert main(options(folder, out, teacher_cache="off")) == 0
     return out
 
 
@@ -351,6 +360,36 @@ def test_command_keeps_all_that_the_teacher_says_in_the_cache_it_is_given(
     assert seen.pop()[0] is None
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"tokens"}
     assert sorted((tmp_path / "big").rglob("*")) == before
+
+
+@pytest.mark.parametrize("hindrance", ["disk", "limit", "file"])
+def test_command_what_the_disk_does_not_allow_is_computed(
+    hindrance, folder, tmp_path, monkeypatch, without_cache
+) -> None:
+    """With the losses of a run without a cache, to the last bit; nothing is written."""
+    cache = tmp_path / "teacher"
+    changes: dict[str, object] = {"teacher_cache": cache}
+    if hindrance == "disk":
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**40, 2**40, 2**29))
+    elif hindrance == "limit":
+        changes["cache_gib"] = 0
+    else:
+        cache.write_text("in the way")
+    assert main(options(folder, tmp_path / "run", **changes)) == 0
+    assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
+    losses = (tmp_path / "run" / "losses.jsonl").read_text()
+    assert losses == (without_cache / "losses.jsonl").read_text()
+
+
+def test_command_outputs_that_fit_nowhere_are_told_the_flags(
+    folder, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("autodistill.distill.teacher_outputs.IN_MEMORY", 1000)
+    words = options(folder, tmp_path / "run", teacher_cache=tmp_path / "teacher", cache_gib=0)
+    assert main(words) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "--teacher-cache off, a larger --cache-gib or fewer --fitted-passages" in shown
 
 
 def test_command_needs_a_folder_and_leaves_others_alone(folder, finished, tmp_path, capsys) -> None:

@@ -1,11 +1,13 @@
 """The teacher's outputs: what they are; how they are kept is in ``test_distill_kept.py``."""
 
+import re
 from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autodistill.distill import cache_folder
 from autodistill.distill import teacher_outputs as module
 from autodistill.distill.start import random_weights
 from autodistill.distill.teacher_outputs import embed_passages, masked_correct, teacher_outputs
@@ -172,37 +174,45 @@ def test_without_a_folder_they_are_the_same_bits(
 # -- a disk that refuses -----------------------------------------------------
 
 
-def test_a_full_disk_is_explained_and_the_next_run_recovers(
-    teacher, read, tmp_path, file_size_limit
-):
-    message = r"cannot be kept in .*: File too large; they need [0-9]+ MB: free some space"
-    with file_size_limit(20_000), pytest.raises(TeacherError, match=message):
-        teacher_outputs(teacher, read, cache_dir=tmp_path)
-    outputs = teacher_outputs(teacher, read, cache_dir=tmp_path)
-    expected = embedded(teacher.pooling, hidden_states(teacher, read), read.attention_mask)
-    np.testing.assert_allclose(outputs.passages, expected, atol=2e-6)
+def test_what_a_full_disk_refuses_is_held_in_memory(teacher, read, tmp_path, file_size_limit):
+    """The same bits, and the reason; the next run, with room, keeps them."""
+    told, folder = [], tmp_path / "cache"
+    with file_size_limit(20_000):
+        made = teacher_outputs(teacher, read, cache_dir=folder, on_memory=told.append)
+    (line,) = told
+    assert re.fullmatch(r".* held in memory: they need 0 MiB, and File too large \(.*\)", line)
+    assert made.kept is None and not [path for path in folder.iterdir() if path.is_dir()]
+    kept = teacher_outputs(teacher, read, cache_dir=folder, on_memory=told.append)
+    assert kept.kept is not None and len(told) == 1
+    np.testing.assert_array_equal(made.states, kept.states)
+    np.testing.assert_array_equal(made.passages, kept.passages)
 
 
-def test_a_folder_that_cannot_be_made_is_explained(teacher, read, tmp_path):
+def test_what_fits_nowhere_is_explained(teacher, read, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "IN_MEMORY", 1000)
+    message = (
+        r"neither on disk nor in memory: they need 0 MiB, and .*exists \(.*/file\); at most 0 MiB "
+        "are held in memory: buy a disk"
+    )
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(TeacherError, match="cannot be kept in"):
-        teacher_outputs(teacher, read, cache_dir=tmp_path / "file")
+    with pytest.raises(TeacherError, match=message):
+        teacher_outputs(teacher, read, cache_dir=tmp_path / "file", remedy="buy a disk")
+    assert teacher_outputs(teacher, read, cache_dir=None).kept is None  # as was asked
 
 
-def test_outputs_that_nothing_uses_make_room(teacher, passages, tmp_path, monkeypatch):
-    """Those in use stay, though the limit is exceeded: a search cannot go on without its own."""
-    monkeypatch.setattr(module, "fill", lambda *_, **__: None)
+def test_outputs_never_exceed_the_limit(teacher, passages, tmp_path, monkeypatch):
+    """What nothing uses makes room; where that does not suffice, they are held in memory."""
+    monkeypatch.setattr(cache_folder, "SPARE", 0)
 
-    def folders():
-        return {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    def size():
+        return sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
 
-    def made(seed):
-        before = folders()
-        outputs = teacher_outputs(teacher, passages(10, seed=seed), cache_dir=tmp_path, limit=1)
-        return outputs, folders() - before
+    def made(seed, limit):
+        return teacher_outputs(teacher, passages(10, seed=seed), cache_dir=tmp_path, limit=limit)
 
-    (first, ours), (_second, theirs) = made(1), made(2)
-    assert len(ours) == len(theirs) == 2 and folders() == ours | theirs
+    assert made(1, 0).kept is None and size() == 0
+    first = made(1, 2**30)
+    limit = size() + 1000  # and what describes the entries
+    assert made(2, limit).kept is None
     first.kept.close()
-    _third, others = made(3)
-    assert folders() == theirs | others
+    assert made(3, limit).kept is not None and size() <= limit

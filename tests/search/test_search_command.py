@@ -473,7 +473,6 @@ def no_file_above(size: int) -> Iterator[None]:
     [
         (2_000, True, "study.sqlite"),
         (50_000, False, "encoded corpus"),
-        (300_000, False, "the teacher's outputs cannot be kept in"),
         (90_000, True, "the student cannot be saved in"),
         (BIG_TEACHER_FILE, True, "cannot write the report"),
     ],

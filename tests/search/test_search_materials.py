@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from autodistill.distill import cache_folder
 from autodistill.distill.flash import FlashSettings
 from autodistill.distill.passage_set import Masked, PassageSet
 from autodistill.distill.teacher_outputs import TeacherOutputs
-from autodistill.errors import CorpusError
+from autodistill.errors import CorpusError, TeacherError
 from autodistill.search.materials import (
     TextSettings,
     commonest_token,
@@ -29,9 +30,9 @@ def display() -> Display:
     return Display(Console(quiet=True))
 
 
-def make(tiny, display, *, head: bool = False):
+def make(tiny, display, *, head: bool = False, text: TextSettings | None = None):
     teacher = load_teacher(tiny.masked_teacher if head else tiny.teacher)
-    text = TextSettings((tiny.corpus,), passages_per_step=20)
+    text = text or TextSettings((tiny.corpus,), passages_per_step=20)
     store = tokenised(teacher, text, tiny.cache, display)
     return store, make_materials(teacher, store, text, FLASH, cache_dir=tiny.cache, display=display)
 
@@ -70,6 +71,27 @@ def test_materials_the_teacher_reads_the_text_once(tiny, display, monkeypatch) -
     assert len(calls) == -(-held // 64)  # held-out passages alone
     np.testing.assert_array_equal(first.distiller.outputs.states, second.distiller.outputs.states)
     assert second.reference == first.reference
+
+
+def test_materials_a_disk_without_room_changes_nothing(tiny, display, monkeypatch) -> None:
+    """The outputs are held in memory, which is said; the tokens are on disk already."""
+    _, kept = make(tiny, display)
+    told: list[str] = []
+    monkeypatch.setattr(display, "say", told.append)
+    monkeypatch.setattr(cache_folder, "SPARE", 2**60)
+    text = TextSettings((tiny.corpus,), passages_per_step=19)  # not there yet
+    _, made = make(tiny, display, text=text)
+    assert len(told) == 1 and "held in memory: they need" in told[0] and "the disk has" in told[0]
+    assert made.distiller.outputs.kept is None
+    rows = len(made.distiller.passages)
+    assert rows == 19 * FLASH.steps
+    # the same passages, some read beside others: within an ulp of the float32 sums
+    np.testing.assert_allclose(
+        made.distiller.outputs.states, kept.distiller.outputs.states[:rows], rtol=2e-3, atol=1e-3
+    )
+    monkeypatch.setattr("autodistill.distill.teacher_outputs.IN_MEMORY", 1000)
+    with pytest.raises(TeacherError, match="or set another --cache-dir or a smaller --steps"):
+        make(tiny, display, text=text)
 
 
 def test_materials_lines_of_an_embedding_teacher(tiny, display) -> None:
