@@ -29,7 +29,7 @@ from autodistill.distill.output_layer import fit_output
 from autodistill.distill.phase import Phase
 from autodistill.distill.precision import as_multiplied, check_dtype
 from autodistill.distill.quantities import kept_view
-from autodistill.distill.recipe import Planned, Recipe, plan
+from autodistill.distill.recipe import Planned, Recipe, check_batch, plan
 from autodistill.distill.student import Params as ProgramParams
 from autodistill.distill.student import StudentProgram
 from autodistill.distill.targets import Targets, make_targets
@@ -94,7 +94,7 @@ class FullDistillation:
         donor: Whom the student takes after, where the recipe begins with another.
 
     Raises:
-        RecipeError: The recipe does not apply to these two.
+        RecipeError: The recipe does not apply to these two, or not to parts of a batch.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class FullDistillation:
         self.source, self.held_out, self.material = source, held_out, material
         self.settings, self.donor = settings, donor
         self.planned = plan(recipe, teacher, config, steps=settings.steps)
+        stages, train = [one.stage for one in self.planned], settings.train
+        check_batch(recipe, stages, batch_size=train.batch_size, cuts=train.accumulate)
         self.targets = targets or make_targets(
             teacher, self.planned, make_batches(teacher, source, settings), None
         )
@@ -262,7 +264,8 @@ class FullDistillation:
 
     def loss(self, one: Planned) -> Loss:
         """The terms of a phase, each with its factor and one value per position."""
-        scan, dtype = not self.settings.unroll, self.settings.dtype
+        settings = self.settings
+        scan, dtype, size = not settings.unroll, settings.dtype, settings.train.batch_size
         kept = self.targets.phases[self.planned.index(one)].quantities
 
         def theirs(constants: Any, batch: Batch) -> View:
@@ -273,6 +276,8 @@ class FullDistillation:
             )
 
         def loss(params: Params, constants: Any, batch: Batch) -> dict[str, Part]:
+            cuts = size // len(batch["mask"])  # more than were asked for, if memory is short
+            check_batch(self.recipe, [one.stage], batch_size=size, cuts=cuts)
             params = as_multiplied(params, dtype)
             seen = Compared(
                 student_view(

@@ -10,6 +10,7 @@ import jax
 
 from autodistill.distill.layer_map import LayerMap
 from autodistill.distill.objectives import (
+    cosine_distance,
     label_cross_entropy,
     similarity_divergence,
     soft_target_kl,
@@ -102,11 +103,31 @@ class PassageEmbedding:
 
 
 @dataclass(frozen=True)
-class PassageSimilarity:
-    """Divergence of each passage's similarities to the others of the batch."""
+class PassageCosine:
+    """One less the cosine of the passage embeddings."""
 
     kind: ClassVar[str] = "passages"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.EMBEDDING})
+    name: ClassVar[str] = "passage_cosine"
+
+    def __call__(self, seen: Compared) -> jax.Array:
+        assert seen.student.passages is not None, "checked by the recipe"
+        assert seen.teacher.passages is not None, "checked by the recipe"
+        return cosine_distance(seen.student.passages, seen.teacher.passages)
+
+    def reads(self, layers: LayerMap, classes: int) -> set[Quantity]:
+        return {PassageOutputs()}
+
+
+@dataclass(frozen=True)
+class PassageSimilarity:
+    """Divergence of each passage's similarities to the others of the batch.
+
+    The batch is what it is compared within, so micro-batches would change its value.
+    """
+
+    kind: ClassVar[str] = "passages"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.EMBEDDING, Need.WHOLE_BATCH})
     name: ClassVar[str] = "passage_similarity"
     temperature: float = 0.05
 

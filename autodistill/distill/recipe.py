@@ -1,9 +1,10 @@
 """What a recipe is, whether it applies, and the phases that it makes.
 
-A recipe is data: stages of weighted terms. ``recipes.py`` has those that are known.
+A recipe is data: stages of weighted terms. ``recipes.py`` has those that are known; one's
+own, of any terms, go to ``full.FullDistillation``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -225,6 +226,35 @@ def _check(recipe: Recipe, stage: Stage, teacher: Teacher, student: EncoderConfi
             f"{heads[0]} heads where the teacher has {heads[1]}; take a student with "
             f"num_attention_heads {heads[1]}, or use --recipe minilm or autodistill"
         )
+
+
+def check_batch(recipe: Recipe, stages: Iterable[Stage], *, batch_size: int, cuts: int) -> None:
+    """Check that terms which compare the passages of a batch have them all at once.
+
+    Args:
+        recipe: For the message.
+        stages: Of it.
+        batch_size: Passages per step.
+        cuts: Micro-batches that a batch is cut into; 1 for none.
+
+    Raises:
+        RecipeError: They have not, or there are fewer than three.
+    """
+    for term in (term for stage in stages for _, term in stage.terms):
+        if Need.WHOLE_BATCH not in term.needs:
+            continue
+        compares = f"the term {term.name} of the recipe {recipe.name} compares the passages of a"
+        if cuts > 1:
+            raise RecipeError(
+                f"{compares} whole batch, which was to be cut into {cuts} micro-batches, by "
+                "--accumulate or as memory did not suffice; use --accumulate 1 and a smaller "
+                "--batch-size, or leave the term out"
+            )
+        if batch_size < 3:
+            raise RecipeError(
+                f"{compares} batch with each other: --batch-size must be at least 3; got "
+                f"{batch_size}"
+            )
 
 
 def differences(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:

@@ -31,6 +31,7 @@ class Need(StrEnum):
     PROJECTIONS = "projections of mapped states"
     WORD_PROJECTION = "a projection of the embedding's output"
     BLOCKS = "layers that can be run from the teacher's states"
+    WHOLE_BATCH = "all passages of a batch at once, three or more"
 
 
 @dataclass(frozen=True)

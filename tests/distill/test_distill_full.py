@@ -20,14 +20,16 @@ from autodistill.distill.full import (
     position_weights,
 )
 from autodistill.distill.judge import HeldOut
-from autodistill.distill.recipe import plan
+from autodistill.distill.output_terms import PassageCosine, PassageSimilarity
+from autodistill.distill.recipe import Stage, plan
 from autodistill.distill.recipes import RECIPES
 from autodistill.distill.start import word_start
 from autodistill.distill.targets import CacheSettings, Targets, make_targets
 from autodistill.distill.teacher_outputs import TeacherOutputs, embed_passages, teacher_outputs
 from autodistill.distill.throughput import layer_flops, matrix_product_flops_per_s, step_flops
+from autodistill.distill.train_step import loss_names
 from autodistill.distill.trainer import TrainSettings
-from autodistill.errors import ArgumentError, TrainingError
+from autodistill.errors import ArgumentError, RecipeError, TrainingError
 from autodistill.models.config import BertConfig, MobileBertConfig
 
 SIZES = {"vocab_size": 60, "max_position_embeddings": 32}
@@ -289,6 +291,58 @@ def test_full_every_term_has_a_value_per_position(name, cached, make, tmp_path) 
             assert found[term.name].shape == shapes[term.kind], term.name
             assert found[term.name].dtype == jnp.float32
         assert any(one.trains(name) for name in initial)
+
+
+@pytest.fixture
+def of_similarities(make) -> Callable[..., FullDistillation]:
+    """Under a recipe of one's own, which compares the passages of a batch."""
+
+    def of(**train: int) -> FullDistillation:
+        like = make("embedding")
+        terms = ((1.0, PassageCosine()), (0.1, PassageSimilarity()))
+        return FullDistillation(
+            replace(like.recipe, name="mine", stages=(Stage("only", terms),)),
+            like.teacher,
+            like.config,
+            source=like.source,
+            held_out=like.held_out,
+            material=like.material,
+            settings=replace(like.settings, train=replace(TRAIN, **train)),
+        )
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"accumulate": 2}, "passage_similarity of the recipe mine .* into 2 micro-batches"),
+        ({"batch_size": 2}, "passage_similarity of the recipe mine .* at least 3; got 2"),
+    ],
+)
+def test_full_what_compares_passages_needs_all_of_a_batch(of_similarities, train, message) -> None:
+    with pytest.raises(RecipeError, match=message):
+        of_similarities(**train)
+
+
+def test_full_what_compares_passages_is_not_cut_where_memory_is_short(of_similarities) -> None:
+    """The trainer traces the loss again for each micro-batch, which would change its meaning."""
+    distillation = of_similarities()
+    (one,) = distillation.planned
+    initial = beginning(
+        distillation.recipe,
+        [one],
+        distillation.teacher,
+        distillation.config,
+        distillation.material,
+        seed=0,
+    )
+    batch, loss = distillation.targets.batch_at(0), distillation.loss(one)
+    names = loss_names(loss, initial, distillation.constants(), batch)
+    assert names == ["loss", "passage_cosine", "passage_similarity"]
+    half = {name: rows[::2] for name, rows in batch.items()}
+    with pytest.raises(RecipeError, match="2 micro-batches, by --accumulate or as memory did not"):
+        loss_names(loss, initial, distillation.constants(), half)
 
 
 def test_full_a_batch_that_cannot_be_split_is_refused_before_the_teacher_runs(

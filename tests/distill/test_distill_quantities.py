@@ -19,6 +19,7 @@ from autodistill.distill.layer_terms import (
 )
 from autodistill.distill.output_terms import (
     MaskedLM,
+    PassageCosine,
     PassageEmbedding,
     PassageSimilarity,
     SoftTargets,
@@ -47,7 +48,7 @@ LAYER_TERMS = (
 )
 TERMS = {
     "masked": (MaskedLM(), SoftTargets(), SoftTargets(temperature=2.0), *LAYER_TERMS),
-    "embedding": (TokenStates(), PassageEmbedding(), PassageSimilarity()),
+    "embedding": (TokenStates(), PassageEmbedding(), PassageCosine(), PassageSimilarity()),
 }
 
 
@@ -126,7 +127,7 @@ def test_quantities_every_term_has_the_loss_that_it_has_without(compared) -> Non
 def test_quantities_all_classes_give_the_whole_divergence(compared) -> None:
     """And passages, which are float32 too; what is left is the order of float32 sums."""
     terms, expected, found, weights, _ = compared
-    exact = (SoftTargets, PassageEmbedding, PassageSimilarity, MaskedLM)
+    exact = (SoftTargets, PassageEmbedding, PassageCosine, PassageSimilarity, MaskedLM)
     checked = 0
     for term, one, other in zip(terms, expected, found, strict=True):
         if isinstance(term, exact):
