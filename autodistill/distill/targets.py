@@ -2,7 +2,8 @@
 
 A phase's texts and what its terms read are known before it begins, so the teacher can
 run over them once. Phases whose outputs do not fit have it run at every step; the
-longest is served first.
+longest is served first. Entries are of the whole set of a phase's texts: other runs share
+those of phases that go over all of the text, and else of phases of the very same steps.
 """
 
 from collections.abc import Callable, Sequence

@@ -74,6 +74,22 @@ def test_batches_texts_are_found_by_their_numbers(masked) -> None:
         np.testing.assert_array_equal(value, masked.at(2)[name])
 
 
+def test_batches_runs_share_what_is_of_the_same_set_of_texts(plain, masked) -> None:
+    """All of them, in however many steps and whatever order; else only that of the same steps."""
+
+    def digest(batches: Batches, begin: int, end: int) -> str:
+        return NumberedTexts(batches, batches.all_numbers(begin, end)).digest
+
+    other = replace(plain, size=5, seed=4)
+    assert digest(plain, 0, 3) == digest(plain, 2, 9) == digest(other, 1, 5)
+    assert digest(plain, 0, 1) != digest(plain, 0, 2)
+    assert digest(plain, 0, 1) != digest(replace(plain, seed=4), 0, 1)
+    two = replace(masked, copies=2)
+    assert digest(two, 0, 8) == digest(replace(two, size=5), 1, 9)
+    assert digest(two, 0, 8) != digest(replace(two, seed=4), 0, 8)
+    assert digest(two, 0, 8) != digest(replace(masked, copies=3), 0, 12)
+
+
 def test_batches_a_digest_is_of_all_that_the_teacher_reads(plain, masked, passages) -> None:
     numbers = np.arange(6)
 
