@@ -18,8 +18,8 @@ steps: 16 passages make a noisy gradient.)
 
 For a masked-LM teacher: the error of the last hidden states through a learned
 projection, and on masked tokens half cross-entropy, half divergence from the
-teacher's distribution (MobileBERT's ground-truth ratio,
-https://arxiv.org/abs/2004.02984, section 3.4).
+teacher's distribution over its likeliest words, all others as one (MobileBERT's
+ground-truth ratio, https://arxiv.org/abs/2004.02984, section 3.4).
 """
 
 import time
@@ -109,7 +109,7 @@ class FlashDistiller:
     """Distils one architecture after the other under equal conditions.
 
     Args:
-        teacher: Whose head scores masked tokens, where it has one.
+        teacher: Whose outputs these are.
         passages: Training passages.
         outputs: The teacher's, for the same rows.
         start: The word table that students begin with.
@@ -322,4 +322,7 @@ class FlashDistiller:
             batch["positions"] = self.passages.masked.positions[which]
             batch["labels"] = self.passages.masked.labels[which]
             batch["weights"] = self.passages.masked.weights[which]
+        if self.outputs.soft is not None:
+            soft = self.outputs.soft[which]
+            batch["likeliest"], batch["classes"] = soft["values"], soft["classes"]
         return batch

@@ -12,8 +12,8 @@ import numpy as np
 
 from autodistill.distill.objectives import (
     label_cross_entropy,
-    soft_target_kl,
     state_error,
+    top_k_kl,
     weighted_mean,
 )
 from autodistill.distill.output_layer import ROWS_FOR_TOKEN_FIT
@@ -30,7 +30,7 @@ class FlashLoss:
     """The loss of a batch, and its parts.
 
     Attributes:
-        teacher: Whose head scores masked tokens, where it has one.
+        teacher: Whose outputs a batch holds.
         token_variance: Of the teacher's token states, summed over the width.
         passage_variance: Of its passage embeddings, likewise; 1 where it has none.
         passage_weight: Of the passage error, against the token error's 1.
@@ -109,15 +109,12 @@ class FlashLoss:
         batch: dict[str, jax.Array],
     ) -> dict[str, jax.Array]:
         """Losses over the vocabulary, on masked positions only."""
-        assert self.teacher.head is not None, "a masked-LM teacher has a head"
         where = batch["positions"][..., None]  # (B, K, 1)
         logits = program.logits(params, jnp.take_along_axis(hidden, where, axis=1))
-        states = jnp.take_along_axis(batch["states"], where, axis=1).astype(jnp.float32)
-        table = jnp.asarray(self.teacher.word_embeddings)
-        targets = self.teacher.head(states, table)
+        classes = batch["classes"].astype(jnp.int32)
         weights = batch["weights"]
         labels = weighted_mean(label_cross_entropy(logits, batch["labels"]), weights)
-        soft = weighted_mean(soft_target_kl(logits, targets), weights)
+        soft = weighted_mean(top_k_kl(logits, batch["likeliest"], classes), weights)
         return {"label": 0.5 * labels, "soft": 0.5 * soft}
 
 

@@ -3,7 +3,7 @@
 Computed once and kept on disk (``kept.py``): all students of a search, and later
 searches on the same text, share it. Where the disk has no room, it is held in memory.
 
-Axes: n = passages, L = sequence, e = output width.
+Axes: n = passages, L = sequence, e = output width, K = masked places, k = classes kept.
 """
 
 import hashlib
@@ -30,11 +30,17 @@ from autodistill.distill.kept import (
     teacher_program,
 )
 from autodistill.distill.passage_set import PassageSet
-from autodistill.distill.quantities import PassageOutputs, Quantity, TokenOutputs
+from autodistill.distill.quantities import (
+    PassageOutputs,
+    Quantity,
+    SoftTargetOutputs,
+    TokenOutputs,
+)
 from autodistill.distill.train_step import Batch
 from autodistill.errors import TeacherError
-from autodistill.teacher import Teacher
+from autodistill.teacher import Teacher, TeacherKind
 
+CLASSES = 64  # the likeliest of the vocabulary, of which the probabilities are kept
 IN_MEMORY = 4 * GIB  # bytes that are held there at most, where the disk has no room
 
 
@@ -49,11 +55,15 @@ class TeacherOutputs:
             pooling is not linear there is no such share, and these are the last
             hidden states.
         passages: (n, e) float32 embeddings; None for a masked-LM teacher.
+        soft: (n,) records of the likeliest classes at the masked places and their
+            log-probabilities, ``values`` and ``classes``, (K, k) each; None where no
+            tokens are hidden.
         kept: Where they lie on disk, if they do; not evicted as long as this is held.
     """
 
     states: np.ndarray
     passages: np.ndarray | None
+    soft: np.ndarray | None = None
     kept: Kept | None = None
 
 
@@ -65,19 +75,22 @@ class PassageTexts:
 
     @cached_property
     def digest(self) -> str:
-        """Of ids and masks."""
+        """Of ids and masks, and of where tokens are hidden."""
         digest = hashlib.sha256(repr(self.passages.input_ids.shape).encode())
         digest.update(self.passages.input_ids.tobytes())
         digest.update(self.passages.attention_mask.tobytes())
+        if self.passages.masked is not None:
+            digest.update(self.passages.masked.positions.tobytes())
         return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.passages)
 
     def gather(self, rows: np.ndarray) -> Batch:
-        """``ids`` and ``mask`` of these."""
-        found = self.passages.gather(rows)
-        return {"ids": found["input_ids"], "mask": found["attention_mask"]}
+        """``ids`` and ``mask`` of these, and ``positions`` where tokens are hidden."""
+        found, masked = self.passages.gather(rows), self.passages.masked
+        batch = {"ids": found["input_ids"], "mask": found["attention_mask"]}
+        return batch if masked is None else batch | {"positions": masked.positions[rows]}
 
 
 def teacher_outputs(
@@ -109,7 +122,12 @@ def teacher_outputs(
             had room for.
     """
     texts, tokens, whole = PassageTexts(passages), TokenOutputs(), PassageOutputs()
-    quantities: list[Quantity] = [tokens] if teacher.pooling is None else [tokens, whole]
+    soft = SoftTargetOutputs(1.0, CLASSES)
+    quantities: list[Quantity] = [tokens]
+    if teacher.kind is TeacherKind.EMBEDDING:
+        quantities.append(whole)
+    elif passages.masked is not None:
+        quantities.append(soft)
     wanted = layouts(teacher, texts, quantities)
     kept = None
     if cache_dir is not None:
@@ -125,12 +143,12 @@ def teacher_outputs(
                 ) from error
             on_memory(f"the teacher's outputs are held in memory: {why}")
     if kept is None:
-        made = computed(teacher, texts, wanted, progress=progress)
-        found = {quantity: values["values"] for quantity, values in made.items()}
-        return TeacherOutputs(found[tokens], found.get(whole))
-    fill([kept], progress=progress, on_wait=on_wait)
-    rows = {quantity: entry.rows["values"] for quantity, entry in kept.entries.items()}
-    return TeacherOutputs(rows[tokens], rows.get(whole), kept)
+        rows = computed(teacher, texts, wanted, progress=progress)
+    else:
+        fill([kept], progress=progress, on_wait=on_wait)
+        rows = {quantity: entry.rows for quantity, entry in kept.entries.items()}
+    passage = rows[whole]["values"] if whole in rows else None
+    return TeacherOutputs(rows[tokens]["values"], passage, rows.get(soft), kept)
 
 
 def embed_passages(teacher: Teacher, passages: PassageSet) -> np.ndarray:

@@ -1,10 +1,15 @@
 """Flash distillation: repeatable, useful, and honest when it fails."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 
+from autodistill.corpus import shuffled_rows
 from autodistill.distill.flash import FlashDistiller
 from autodistill.distill.quality import fidelity
 from autodistill.distill.student import StudentProgram
@@ -147,6 +152,36 @@ def test_flash_other_poolings_train(pooling: Pooling, width: int, make_distiller
     assert np.isfinite(result.losses["loss"])
     assert 0 < result.judged.quality.value <= 1
     assert result.judged.quality.value > result.untrained.quality.value
+
+
+def test_flash_the_soft_loss_is_the_divergence_from_the_teachers_head(make_distiller: Make) -> None:
+    """Of which no step runs any: the teacher's outputs hold what it says."""
+    distiller = make_distiller(head=True)
+    teacher, outputs = distiller.teacher, distiller.outputs
+    headless = replace(teacher, head=None)
+    passages, settings = distiller.passages, distiller.settings
+    distiller = FlashDistiller(
+        headless, passages, outputs, distiller.start, distiller.held_out, settings
+    )
+    program, run = distiller.begin(BERT)
+    params = run.params()
+    run.advance(1)
+    rows = next(shuffled_rows(len(passages), batch_size=settings.batch_size, seed=settings.seed))
+    batch = distiller.batch(rows)
+    where = batch["positions"][..., None]
+
+    def at_places(states) -> jax.Array:
+        return jnp.take_along_axis(jnp.asarray(states, jnp.float32), where, axis=1)
+
+    theirs = teacher.head(
+        at_places(teacher.encoder(batch["ids"], batch["mask"])), teacher.word_embeddings
+    )
+    hidden = program.hidden(params, batch["ids"], batch["mask"])
+    ours = program.logits(params, at_places(hidden))
+    p = softmax(np.asarray(theirs, np.float64), axis=-1)
+    logs = np.log(p) - log_softmax(np.asarray(ours, np.float64), axis=-1)
+    expected = np.average((p * logs).sum(-1), weights=batch["weights"])
+    assert float(run.losses[0]["soft"]) == pytest.approx(expected / 2, rel=1e-3)  # float32 sums
 
 
 @pytest.mark.parametrize("config", [MOBILE, BERT], ids=["mobilebert", "bert"])

@@ -6,6 +6,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from autodistill.distill import cache_folder
 from autodistill.distill import teacher_outputs as module
@@ -123,6 +124,33 @@ def test_of_a_masked_lm_teacher_they_are_the_last_hidden_states(masked_lm, read,
     outputs = teacher_outputs(masked_lm, read, cache_dir=tmp_path)
     assert outputs.passages is None
     np.testing.assert_allclose(outputs.states, hidden_states(masked_lm, read), rtol=1e-3, atol=1e-3)
+
+
+def test_what_a_masked_lm_teacher_says_of_hidden_words_is_its_heads(masked_lm, passages, tmp_path):
+    """All classes of so few; without hidden words there is nothing to say."""
+    read = passages(70, seed=4, masked=True)
+    hidden = masked_lm.encoder(jnp.asarray(read.input_ids), jnp.asarray(read.attention_mask))
+    states = jnp.take_along_axis(hidden, read.masked.positions[..., None], axis=1)
+    scores = masked_lm.head(states, jnp.asarray(masked_lm.word_embeddings))
+    expected = log_softmax(np.asarray(scores, np.float64), axis=-1)
+    for folder in (tmp_path, None):
+        soft = teacher_outputs(masked_lm, read, cache_dir=folder).soft
+        assert (np.sort(soft["classes"]) == np.arange(60)).all()
+        found = np.take_along_axis(expected, soft["classes"].astype(int), -1)
+        np.testing.assert_allclose(soft["values"], found, atol=1e-4)  # scores of some tens
+    assert teacher_outputs(masked_lm, passages(5, seed=4), cache_dir=None).soft is None
+
+
+def test_other_hidden_words_are_another_text(masked_lm, passages, tmp_path):
+    """Though the ids be the same, as where a word is left as it is."""
+    read = passages(10, seed=4, masked=True)
+    masked = replace(read.masked, positions=np.roll(read.masked.positions, 1, axis=0))
+    first, second = (
+        teacher_outputs(masked_lm, one, cache_dir=tmp_path)
+        for one in (read, replace(read, masked=masked))
+    )
+    np.testing.assert_array_equal(first.states, second.states)
+    assert (first.soft["values"] != second.soft["values"]).any()
 
 
 def test_states_beyond_half_precision_are_brought_to_its_ends(masked_lm, read, tmp_path):
