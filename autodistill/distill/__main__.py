@@ -111,8 +111,11 @@ class Arguments:
     """Tokenised text and teacher outputs, shared by all runs."""
     teacher_cache: str | None = None
     """Folder where the teacher's outputs for the training text are kept, so that it runs once for
-    all passes and all students; or off: it then runs at every step. Default: teacher in
-    --cache-dir. Outputs that do not fit are computed at every step, and the run says so."""
+    all passes; or off: it then runs at every step. Default: teacher in --cache-dir. Outputs that
+    do not fit are computed at every step, and the run says so; those of --fitted-passages are
+    then held in memory. Other students share phases that go over all of the text, under one
+    text, --sequence-length and recipe, with masked words also one --seed and --mask-copies;
+    shorter phases only with the same --steps, --batch-size, --seed and layers too."""
     cache_gib: float = 20.0
     """The most that this cache may take. What was used longest ago is deleted to make room, never
     what a run is using; where a larger limit has filled it further, no more than the room that is
@@ -280,6 +283,7 @@ def distil(arguments: Arguments, console: Console) -> None:
                 seed=arguments.seed,
                 cache=cache,
                 progress=advance,
+                on_memory=lambda why: say(f"[bold]outputs[/]   {escape(why)}"),
             )
         less = "use fewer --held-out-passages, a shorter --sequence-length or a smaller teacher"
         with fits("the teacher reads the held-out text", less):

@@ -364,7 +364,7 @@ def test_command_keeps_all_that_the_teacher_says_in_the_cache_it_is_given(
 
 @pytest.mark.parametrize("hindrance", ["disk", "limit", "file"])
 def test_command_what_the_disk_does_not_allow_is_computed(
-    hindrance, folder, tmp_path, monkeypatch, without_cache
+    hindrance, folder, tmp_path, monkeypatch, without_cache, capsys
 ) -> None:
     """With the losses of a run without a cache, to the last bit; nothing is written."""
     cache = tmp_path / "teacher"
@@ -377,6 +377,8 @@ def test_command_what_the_disk_does_not_allow_is_computed(
     else:
         cache.write_text("in the way")
     assert main(options(folder, tmp_path / "run", **changes)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "the teacher's outputs are held in memory: they need 0 MiB, and" in shown
     assert not [path for path in cache.rglob("*") if path.is_file() and path.stat().st_size]
     losses = (tmp_path / "run" / "losses.jsonl").read_text()
     assert losses == (without_cache / "losses.jsonl").read_text()
