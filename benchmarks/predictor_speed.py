@@ -9,8 +9,9 @@ Small fits, as a search asks for at every proposal, are medians of eight.
 
 ``transfer`` knows the tables of ``data/latency`` but one TPU generation, which is new and
 measured ten times. Every known device has a model of its own, most of them Gaussian
-processes of 500 rows, and each is asked about each row: with so many of them 100,000
-rows take longer than a second on two cores, intervals or not.
+processes of 500 rows, and each is asked about each row. So 100,000 rows take it longer
+than a second on two cores, with standard deviations or without, as they take processes
+of 2,000 rows and most blends.
 """
 
 import os
