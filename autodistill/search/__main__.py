@@ -17,12 +17,14 @@ from rich.markup import escape
 from rich.text import Text
 
 from autodistill.distill.allocator import keep_freed_memory, restart_with_jemalloc
+from autodistill.distill.memory import fits
 from autodistill.errors import ArgumentError, AutoDistillError
 from autodistill.space.load import load_space
 from predictors.errors import PredictorError
 
 MAX_SEED = 2**32 - 1  # of the shuffling of passages
 MAX_POSITIONS = 512  # of every student, BERT's number
+OUT_OF_MEMORY = "end what else uses memory, and the same command goes on; or use a smaller teacher"
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     console = Console()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        search(arguments, console, began=began)
+        with fits("the search runs", OUT_OF_MEMORY):
+            search(arguments, console, began=began)
     except (AutoDistillError, PredictorError) as error:
         message = Text.assemble(("error: ", "bold red"), str(error))
         Console(stderr=True).print(message, soft_wrap=True)

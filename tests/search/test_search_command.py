@@ -425,6 +425,18 @@ def test_command_a_run_folder_of_another_search_is_left_alone(
     assert stored(run_dir) == before
 
 
+def test_command_memory_that_does_not_suffice_is_explained(
+    tiny, tmp_path: Path, command, monkeypatch
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+
+    monkeypatch.setattr("autodistill.search.materials.teacher_outputs", exhausted)
+    code, _, err = command(tiny.arguments(tmp_path / "run"))
+    assert code == 2
+    assert "out of memory while the search runs (Out of memory allocating 9 bytes); end" in err
+
+
 def test_command_a_run_folder_that_is_a_file_is_refused(tiny, tmp_path: Path, command) -> None:
     (tmp_path / "run").write_text("mine")
     code, _, err = command(tiny.arguments(tmp_path / "run"))
