@@ -96,7 +96,7 @@ def test_matrices_are_converted_and_tables_and_vectors_are_not():
     [
         ("embedding", BERT),
         pytest.param("tinybert", BERT, marks=pytest.mark.slow),
-        ("minilm", MOBILE),
+        pytest.param("minilm", MOBILE, marks=pytest.mark.slow),
         pytest.param("autodistill", MOBILE, marks=pytest.mark.slow),
     ],
 )

@@ -218,7 +218,14 @@ def test_start_random_weights_depend_on_the_generator_alone() -> None:
     assert all(np.isfinite(value).all() for value in one.values())
 
 
-@pytest.mark.parametrize(("depth", "norm"), [(12, "no_norm"), (2, "no_norm"), (2, "layer_norm")])
+@pytest.mark.parametrize(
+    ("depth", "norm"),
+    [
+        pytest.param(12, "no_norm", marks=pytest.mark.slow),
+        (2, "no_norm"),
+        (2, "layer_norm"),
+    ],
+)
 def test_random_starts_of_any_depth_keep_states_and_gradients_in_bounds(
     depth: int, norm: str
 ) -> None:

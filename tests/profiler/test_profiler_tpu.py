@@ -84,6 +84,7 @@ def test_many_architectures_share_few_programs():
 
 
 @needs_libtpu
+@pytest.mark.slow
 def test_many_narrow_heads_compile_for_tpu7x(tmp_path):
     """They overflow the stack that libtpu's threads have by default, which ends the process."""
     narrow = replace(STUDENT, num_hidden_layers=1, num_attention_heads=8, intra_bottleneck_size=64)
