@@ -34,7 +34,7 @@ from scipy.linalg.lapack import dpotri
 
 from predictors.protocol import FloatArray
 from predictors.state import number, numbers
-from predictors.threads import on_all_cores
+from predictors.threads import on_all_cores, slices
 
 JITTER = 1e-12  # of the trace of k(x, x): keeps K positive definite to the last digit
 CHUNK_ROWS = 256  # rows predicted at once: a chunk against 500 rows stays in the cache
@@ -292,7 +292,7 @@ def _mean(posterior: Posterior, rows: FloatArray, wiggles: FloatArray) -> FloatA
 
 def _in_chunks(predict: Callable[[slice], None], n_rows: int) -> None:
     """Call ``predict`` on slices that cover the rows; on all cores where there are many."""
-    parts = [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
+    parts = slices(n_rows, CHUNK_ROWS)
     if n_rows >= THREADED_ROWS:
         on_all_cores(predict, parts)
         return

@@ -14,7 +14,7 @@ from predictors.known_devices import KnownDevices, device_scale
 from predictors.protocol import FloatArray
 from predictors.scaling import TargetScale
 from predictors.state import number, numbers, shares
-from predictors.threads import one_blas_thread
+from predictors.threads import one_blas_thread, slices
 
 CHUNK_ROWS = 1024  # rows predicted at once: bounds memory
 LEAST_ROWS_FOR_SPREAD = 3  # below, the spread of y is taken from the sources
@@ -137,7 +137,7 @@ class NewDevice:
             mean, std = self._mean_and_std(rows)
             return self.scale.median(mean), self.scale.std(mean, std)
         mean = np.empty(len(rows))
-        for part in _chunks(len(rows)):
+        for part in slices(len(rows), CHUNK_ROWS):
             with one_blas_thread():
                 new = self.known.describe(rows[part])
                 cross = self.known.kernels(new, self.seen)
@@ -151,7 +151,7 @@ class NewDevice:
 
     def _mean_and_std(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         mean, std = np.empty(len(rows)), np.empty(len(rows))
-        for part in _chunks(len(rows)):
+        for part in slices(len(rows), CHUNK_ROWS):
             with one_blas_thread():
                 new = self.known.describe(rows[part])
                 mean[part], std[part] = device_mixture.predict(
@@ -205,10 +205,6 @@ class NewDevice:
                 factors,
             )
         return cls(known, TargetScale.from_state(state["scale"]), rows, u, seen, blends, mixture)
-
-
-def _chunks(n_rows: int) -> list[slice]:
-    return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]
 
 
 def _scale(known: KnownDevices, y: FloatArray) -> TargetScale:

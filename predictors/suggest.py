@@ -23,6 +23,7 @@ from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
 from predictors.protocol import FloatArray
 from predictors.scaling import InputScale
+from predictors.threads import slices
 
 Covariance = Callable[[np.ndarray, np.ndarray], FloatArray]  # indices -> (len, len)
 REFERENCE_ROWS = 400
@@ -65,7 +66,7 @@ def choose(
     def covariance(a: np.ndarray, b: np.ndarray) -> FloatArray:
         found = np.empty((len(a), len(b)))
         theirs = Described(rows.x[b], rows.g[b])
-        for part in _chunks(len(a)):
+        for part in slices(len(a), CHUNK_ROWS):
             ours = Described(rows.x[a[part]], rows.g[a[part]])
             shared = np.tensordot(variances, kernels(ours, theirs), axes=1)
             blended = (differences[a[part]] * weights) @ differences[b].T
@@ -148,11 +149,7 @@ def most_telling(
         known = factors[:step, row] @ factors[:step]
         column = covariance(everything, np.array([row]))[:, 0] - known
         factors[step] = factor = column / np.sqrt(max(variance[row], 0.0) + noise)
-        for part in _chunks(len(everything)):
+        for part in slices(len(everything), CHUNK_ROWS):
             left[part] -= np.outer(factor[part], factor[reference])
         variance -= factor**2
     return np.array(chosen, dtype=np.int64)
-
-
-def _chunks(n_rows: int) -> list[slice]:
-    return [slice(start, start + CHUNK_ROWS) for start in range(0, n_rows, CHUNK_ROWS)]

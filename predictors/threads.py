@@ -71,6 +71,11 @@ def on_all_cores(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[
         return list(pool.map(work, parts))
 
 
+def slices(n_rows: int, size: int) -> list[slice]:
+    """Slices of at most so many rows that cover all of them, in order."""
+    return [slice(start, start + size) for start in range(0, n_rows, size)]
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -23,7 +23,7 @@ from predictors.new_device import NewDevice
 from predictors.protocol import BoolArray, FloatArray
 from predictors.state import check_one_scale, count, numbers
 from predictors.suggest import choose
-from predictors.threads import on_all_cores, one_blas_thread
+from predictors.threads import on_all_cores, one_blas_thread, slices
 
 PART_ROWS = 1024  # that one core predicts at a time
 
@@ -334,8 +334,7 @@ def _by_parts(predict: Callable[[FloatArray], Any], rows: FloatArray) -> Any:
     """What ``predict`` says of the rows, an array or a pair; each core takes a part at a time."""
     if len(rows) <= PART_ROWS:
         return predict(rows)
-    parts = [rows[start : start + PART_ROWS] for start in range(0, len(rows), PART_ROWS)]
-    said = on_all_cores(predict, parts)
+    said = on_all_cores(predict, [rows[part] for part in slices(len(rows), PART_ROWS)])
     if isinstance(said[0], tuple):
         return tuple(np.concatenate(each) for each in zip(*said, strict=True))
     return np.concatenate(said)

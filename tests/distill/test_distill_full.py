@@ -194,11 +194,9 @@ def values_of(distillation, one):
     return lambda params, batch: values(params, constants, batch)
 
 
-def test_full_the_loss_is_the_papers_sum(make) -> None:
-    """DistilBERT's, in float64 from what the encoders give one by one."""
-    distillation = make("distilbert")
-    one = distillation.planned[0]
-    initial = beginning(
+def begun(distillation, one):
+    """The parameters that one of its phases begins with, if it is the first."""
+    return beginning(
         distillation.recipe,
         [one],
         distillation.teacher,
@@ -206,6 +204,13 @@ def test_full_the_loss_is_the_papers_sum(make) -> None:
         distillation.material,
         seed=0,
     )
+
+
+def test_full_the_loss_is_the_papers_sum(make) -> None:
+    """DistilBERT's, in float64 from what the encoders give one by one."""
+    distillation = make("distilbert")
+    one = distillation.planned[0]
+    initial = begun(distillation, one)
     batch = distillation.targets.batch_at(3)
     found = values_of(distillation, one)(initial, batch)
     factors = {term.name: factor for factor, term in one.stage.terms}
@@ -329,14 +334,7 @@ def test_full_what_compares_passages_is_not_cut_where_memory_is_short(of_similar
     """The trainer traces the loss again for each micro-batch, which would change its meaning."""
     distillation = of_similarities()
     (one,) = distillation.planned
-    initial = beginning(
-        distillation.recipe,
-        [one],
-        distillation.teacher,
-        distillation.config,
-        distillation.material,
-        seed=0,
-    )
+    initial = begun(distillation, one)
     batch, loss = distillation.targets.batch_at(0), distillation.loss(one)
     names = loss_names(loss, initial, distillation.constants(), batch)
     assert names == ["loss", "passage_cosine", "passage_similarity"]
