@@ -11,6 +11,7 @@ from .errors import (
 )
 from .features import encode, feature_columns, read_architectures
 from .gp import GPPredictor
+from .normal_scores import NormalScoresPredictor
 from .persist import load
 from .protocol import Predictor
 from .rows import PROVENANCE, SCHEMA_VERSION, LatencyRow
@@ -30,6 +31,7 @@ __all__ = [
     "InputError",
     "LatencyRow",
     "LatencyTable",
+    "NormalScoresPredictor",
     "PersistError",
     "Predictor",
     "PredictorError",

@@ -9,13 +9,20 @@ from predictors.column_range import ColumnRange
 from predictors.document import read_document, twice_named
 from predictors.errors import PersistError
 from predictors.gp import GPPredictor
+from predictors.normal_scores import NormalScoresPredictor
 from predictors.protocol import Predictor
 from predictors.transfer import TransferPredictor
 from predictors.xgb import XGBPredictor
 
 KINDS: dict[str, Any] = {
     predictor.kind: predictor
-    for predictor in (GPPredictor, XGBPredictor, BlendPredictor, TransferPredictor)
+    for predictor in (
+        GPPredictor,
+        XGBPredictor,
+        BlendPredictor,
+        NormalScoresPredictor,
+        TransferPredictor,
+    )
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from predictors.held_out import (
     row_groups,
 )
 from predictors.inputs import check_training_rows
+from predictors.normal_scores import NormalScores, NormalScoresPredictor
 from predictors.protocol import FloatArray, Predictor
 from predictors.scaling import TargetScale
 from predictors.xgb import XGBPredictor
@@ -32,7 +34,8 @@ class CrossValidation:
     """Errors at rows that a predictor had not seen.
 
     Attributes:
-        rmse: On the modelled scale: of log y if ``log_target``, else of y.
+        rmse: On the modelled scale: of normal scores if ``normal_scores``, of log y if
+            ``log_target``, else of y.
         mape: Mean relative error in the unit of y (0.1 is 10%); None unless all y > 0.
         spearman: Rank correlation; NaN where y or the predictions are constant.
         coverage90: Share of rows inside their 90% interval; near 0.9 is honest.
@@ -75,6 +78,7 @@ def select(
     n_splits: int = 5,
     blend: bool | None = None,
     groups: ArrayLike | None = None,  # (rows,)
+    normal_scores: bool = False,
 ) -> Selection:
     """Cross-validate each candidate and their blend; the one of lowest RMSE is the answer.
 
@@ -95,6 +99,9 @@ def select(
             rows on; by default only where ``candidates`` are not given.
         groups: Labels of rows to be held out together, instead of equal rows; the
             candidates' ``fit`` must take them.
+        normal_scores: Let the candidates learn, and their errors be compared on, the normal
+            scores of y, for targets of which a few lie far from all others; the winner then
+            comes as a ``NormalScoresPredictor``.
 
     Returns:
         The winner and the scores of all.
@@ -119,47 +126,59 @@ def select(
     # A bad cell is named by its row in X, not in a fold, and by the name of its column.
     rows, targets = check_training_rows(GPPredictor(log_target=log_target), X, y)
 
+    unit: TargetScale | NormalScores = TargetScale(log_target, 0.0, 1.0)
+    learnt, log = targets, log_target
+    if normal_scores:
+        unit = NormalScores.of(targets, log=log_target)
+        learnt, log = unit.apply(targets), False
     ready = {
-        name: clone(candidate).set_params(log_target=log_target, random_state=random_state)
+        name: clone(candidate).set_params(log_target=log, random_state=random_state)
         for name, candidate in candidates.items()
     }
     labels = of_rows(groups, np.arange(len(rows)))
-    fitted = {name: clone(one).fit(rows, targets, **labels) for name, one in ready.items()}
+    fitted = {name: clone(one).fit(rows, learnt, **labels) for name, one in ready.items()}
     group = row_groups(rows, groups)
     folds = held_out_folds(group, n_splits=n_splits, random_state=random_state)
     held_out = {
-        name: predict_held_out(candidate, rows, targets, folds, groups)
+        name: predict_held_out(candidate, rows, learnt, folds, groups)
         for name, candidate in ready.items()
     }
+    if isinstance(unit, NormalScores):
+        held_out = {name: _in_unit_of_y(found, unit) for name, found in held_out.items()}
     judged = dict(held_out)
     if blend and len(candidates) > 1 and len(rows) >= MIN_ROWS:
-        judged[BLEND] = _blend_held_out(list(held_out.values()), targets, folds, log=log_target)
-    scores = {
-        name: _score(predictions, targets, log_target=log_target)
-        for name, predictions in judged.items()
-    }
+        judged[BLEND] = _blend_held_out(list(held_out.values()), targets, folds, unit)
+    scores = {name: _score(predictions, targets, unit) for name, predictions in judged.items()}
     winner = min(scores, key=lambda name: scores[name].rmse)
-    if winner in fitted:
-        if hasattr(X, "columns"):  # a data frame, whose names hold for what is predicted
-            check_training_rows(fitted[winner], X, targets)
-        return Selection(winner, fitted[winner], scores)
-    joined = BlendPredictor.of_fitted(
-        fitted,
-        list(held_out.values()),
-        X,
-        targets,
-        log_target=log_target,
-        random_state=random_state,
-        n_splits=n_splits,
+    options: dict[str, Any] = {"log_target": log, "random_state": random_state}
+    predictor = (
+        fitted[winner]
+        if winner in fitted
+        else BlendPredictor.of_fitted(
+            fitted, list(held_out.values()), X, learnt, n_splits=n_splits, **options
+        )
     )
-    return Selection(winner, joined, scores)
+    if normal_scores:
+        options["log_target"] = log_target
+        predictor = NormalScoresPredictor.of_fitted(predictor, X, targets, **options)
+    elif hasattr(X, "columns"):  # a data frame, whose names hold for what is predicted
+        check_training_rows(predictor, X, targets)
+    return Selection(winner, predictor, scores)
+
+
+def _in_unit_of_y(predictions: HeldOut, scores: NormalScores) -> HeldOut:
+    """What learned scores, with its bounds as of y."""
+    bounds = scores.median(predictions.lower), scores.median(predictions.upper)
+    return HeldOut(predictions.mean, predictions.std, *bounds)
 
 
 def _blend_held_out(
-    members: Sequence[HeldOut], targets: FloatArray, folds: Sequence[np.ndarray], *, log: bool
+    members: Sequence[HeldOut],
+    targets: FloatArray,
+    folds: Sequence[np.ndarray],
+    unit: TargetScale | NormalScores,
 ) -> HeldOut:
     """Each fold by the mixture that the other folds give."""
-    unit = TargetScale(log, 0.0, 1.0)
     u = unit.apply(targets)
     means, stds = (np.array([getattr(m, part) for m in members]) for part in ("mean", "std"))
     mean, std, half = (np.empty(len(u)) for _ in range(3))
@@ -172,8 +191,9 @@ def _blend_held_out(
     return HeldOut(mean, std, unit.median(mean - half), unit.median(mean + half))
 
 
-def _score(predictions: HeldOut, targets: FloatArray, *, log_target: bool) -> CrossValidation:
-    unit = TargetScale(log_target, 0.0, 1.0)
+def _score(
+    predictions: HeldOut, targets: FloatArray, unit: TargetScale | NormalScores
+) -> CrossValidation:
     median = unit.median(predictions.mean)
     return CrossValidation(
         rmse=metrics.rmse(unit.apply(targets), predictions.mean),

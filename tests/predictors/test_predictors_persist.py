@@ -114,7 +114,14 @@ def test_generator_as_seed_is_not_kept(kind, tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "name"),
-    [("v1", "gp"), ("v1", "xgb"), ("v2", "gp"), ("v2", "xgb"), ("v2", "blend")],
+    [
+        ("v1", "gp"),
+        ("v1", "xgb"),
+        ("v2", "gp"),
+        ("v2", "xgb"),
+        ("v2", "blend"),
+        ("v4", "normal_scores"),
+    ],
 )
 def test_files_of_every_version_still_load(version, name):
     """Written by that schema version; the tolerance is for another BLAS or processor."""
