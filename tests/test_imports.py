@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "errors",
     "notation",
+    "durable",
     "locks",
     "models",
     "space",

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
 from autodistill.distill.memory import fits
+from autodistill.durable import write_whole
 from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
 
 if TYPE_CHECKING:
@@ -182,7 +183,6 @@ def distil(arguments: Arguments, console: Console) -> None:
 
     from autodistill.corpus import passage_sources
     from autodistill.distill.beginning import make_material
-    from autodistill.distill.checkpoints import begun, begun_dtype, check_folder
     from autodistill.distill.full import (
         FullDistillation,
         FullSettings,
@@ -195,6 +195,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan
+    from autodistill.distill.run_folder import begun, begun_dtype, check_folder
     from autodistill.distill.shape import student_config
     from autodistill.distill.targets import make_targets
     from autodistill.distill.trainer import TrainSettings, check_split
@@ -368,10 +369,8 @@ def check_counts(arguments: Arguments) -> None:
 
 def write_result(path: Path, record: dict[str, object]) -> None:
     """Write a JSON file, whole or not at all."""
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(record, indent=2) + "\n")
     except OSError as error:
         raise TrainingError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -24,9 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from autodistill.distill.checkpoints import Checkpoints, Place
+from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.divergence import check_losses, check_weights
 from autodistill.distill.memory import fits, is_out_of_memory
+from autodistill.distill.one_checkpoint import Place
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.phase import Phase
 from autodistill.distill.train_step import (

@@ -5,13 +5,12 @@ load from outside, so the browser itself holds the promise. All text that comes
 from the search is escaped.
 """
 
-import os
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 
 import plotly.graph_objects as go
 
+from autodistill.durable import write_whole
 from autodistill.errors import ReportError
 from autodistill.report.data import ReportData
 from autodistill.report.figures import pareto_figure, parity_figure
@@ -40,19 +39,9 @@ def write_html(report: ReportData, path: str | Path) -> None:
         ReportError: The disk is full, or the folder is missing or not writable.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     page = to_html(report).encode("utf-8", "backslashreplace")
     try:
-        try:
-            with draft.open("wb") as file:
-                file.write(page)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        write_whole(path, page)
     except OSError as error:
         raise ReportError(
             f"cannot write the report {path}: {error.strerror or error}. Free "

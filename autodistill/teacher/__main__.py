@@ -170,10 +170,10 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     from autodistill.distill.adapt import AdaptSettings, as_masked_lm
     from autodistill.distill.adapt import adapt as run
     from autodistill.distill.adapt import identity as identity_of
-    from autodistill.distill.checkpoints import begun_dtype, check_folder
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
+    from autodistill.distill.run_folder import begun_dtype, check_folder
     from autodistill.distill.trainer import TrainSettings, check_split
     from autodistill.export import check_replaceable, save_student
     from autodistill.search.materials import TextSettings, tokenised

@@ -12,7 +12,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from autodistill.distill.beginning import Material, beginning
-from autodistill.distill.checkpoints import Checkpoints, Place
+from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.full import (
     FullDistillation,
     FullSettings,
@@ -20,6 +20,7 @@ from autodistill.distill.full import (
     position_weights,
 )
 from autodistill.distill.judge import HeldOut
+from autodistill.distill.one_checkpoint import Place
 from autodistill.distill.output_terms import PassageCosine, PassageSimilarity
 from autodistill.distill.recipe import Stage, plan
 from autodistill.distill.recipes import RECIPES

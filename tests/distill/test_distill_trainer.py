@@ -17,10 +17,12 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from autodistill.distill.checkpoints import Checkpoints, Place, begun, check_folder
+from autodistill.distill.checkpoints import Checkpoints
 from autodistill.distill.divergence import check_losses
+from autodistill.distill.one_checkpoint import Place
 from autodistill.distill.optimiser import make_optimiser
 from autodistill.distill.phase import Phase
+from autodistill.distill.run_folder import begun, check_folder
 from autodistill.distill.train_step import Part
 from autodistill.distill.trainer import Trainer, TrainSettings
 from autodistill.errors import ArgumentError, TrainingError
@@ -269,12 +271,20 @@ def test_trainer_another_runs_folder_is_refused(tmp_path):
         Checkpoints(tmp_path / "file", {})
 
 
+def test_trainer_a_run_killed_before_it_was_named_is_begun(tmp_path):
+    """While run.json was written: the folder holds a lock and a draft."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.lock").touch()
+    (tmp_path / "run" / ".run.json.1.tmp").write_text('{"ste')
+    Checkpoints(tmp_path / "run", {"steps": 9}).close()
+    assert json.loads((tmp_path / "run" / "run.json").read_text()) == {"steps": 9}
+
+
 def test_trainer_a_run_without_a_checkpoint_may_be_given_other_settings(tmp_path):
     """As when its first settings were refused: there is nothing that could be lost."""
     first = Checkpoints(tmp_path / "run", {"learning_rate": 9.0})
     first.add_loss({"step": 1, "loss": 1e30})
     first.close()
-    (tmp_path / "run" / "run.partial").write_text("{")  # what a full disk leaves
     second = Checkpoints(tmp_path / "run", {"learning_rate": 0.1})
     assert second.losses(Place(9, 1, 0.5)) == []
     second.save(Place(1, 1, 0.5), START, {"moment": np.ones(2)})
