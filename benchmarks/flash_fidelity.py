@@ -15,6 +15,10 @@ AMD EPYC (Zen 5) for 500 steps of one student and seed; two hours for all on two
 
 ``report`` writes ``flash_fidelity.json`` and ``data/distilled/mobilebert-mini.csv`` from
 the lines that there are.
+
+``--sample second`` is 24 other students, one seed, for what was found on the first: the
+lines, the report and the table have names of their own. Its passages for refitting are
+512 too, beside those of the first, so that short runs are cheap as well as short.
 """
 
 import argparse
@@ -50,24 +54,53 @@ from autodistill.space.families import encoder_config
 from autodistill.teacher import demo_teacher_folder, load_teacher
 
 HERE = Path(__file__).resolve().parent
-TABLE = HERE.parent / "data" / "distilled" / "mobilebert-mini.csv"
-LATENCY = HERE.parent / "data" / "distilled" / "latency-cpu.csv"
+DISTILLED = HERE.parent / "data" / "distilled"
+TABLE = DISTILLED / "mobilebert-mini.csv"
+LATENCY = DISTILLED / "latency-cpu.csv"
 FAMILY, VOCABULARY = "mobilebert", 30522
-STUDENTS, DRAWS, SAMPLE_SEED = 24, 2400, 2026
+STUDENTS, DRAWS = 24, 2400
 STOPS = (10, 25, 50, 100, 200, 320, 500, 1000)
 # passages that the output layer is refitted on, by stop; at others it is judged as trained
 FIT_ROWS = {25: 2048, 50: 2048, 100: 2048, 200: 4096, 320: 6400, 500: 4096, 1000: 4096}
 POOL_STEPS = 320  # the demo's training text: 6,400 passages, all of which a search refits on
+FEW_ROWS, FEW_AT = 512, (25, 50, 100, 200)  # at these stops refitted on so few as well
 LATER = (200, 320)  # stops that came later: their losses are in the line of the next one
 # large and small in turn, so that what is there at any time is spread over all sizes
 ORDER = tuple((7 * i + 3) % STUDENTS for i in range(STUDENTS))
 PHASES = ((0, 320), (1, 320), (0, 500), (1, 500), (0, 1000), (1, 1000))  # (seed, steps), in order
 
 
-def students() -> list[Architecture]:
-    """The sample: one of each of 24 ranges of multiply-adds that are equally likely."""
+@dataclass(frozen=True)
+class Sample:
+    """24 students, and how far they are distilled.
+
+    Attributes:
+        seed: Of the draw.
+        phases: (seed of the run, steps), in order.
+        later: Stops whose losses are in the line of the next one.
+        few: Whether output layers are refitted on few passages as well.
+        table: The published one.
+    """
+
+    seed: int
+    phases: tuple[tuple[int, int], ...]
+    later: tuple[int, ...]
+    few: bool
+    table: Path
+
+
+SAMPLES = {
+    "first": Sample(2026, PHASES, LATER, few=False, table=TABLE),
+    "second": Sample(
+        2027, ((0, 500),), (), few=True, table=DISTILLED / "mobilebert-mini-second.csv"
+    ),
+}
+
+
+def students(sample: Sample = SAMPLES["first"]) -> list[Architecture]:
+    """One of each of 24 ranges of multiply-adds that are equally likely."""
     space = SearchSpace.preset("mobilebert-mini")
-    rng = np.random.default_rng(SAMPLE_SEED)
+    rng = np.random.default_rng(sample.seed)
     drawn = space.sample_distinct(DRAWS, rng)
     drawn.sort(key=lambda a: (multiply_adds(a), a.id))
     each = DRAWS // STUDENTS
@@ -158,26 +191,26 @@ def changed(distiller: FlashDistiller, **changes: Any) -> FlashDistiller:
     )
 
 
-def run(store: Store, cache: Path) -> None:
+def run(store: Store, cache: Path, sample: Sample) -> None:
     """Distil what is not distilled yet."""
     store.folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(store.folder / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    by_seed, sample = distillers(cache), students()
-    for seed, steps in PHASES:
+    by_seed, architectures = distillers(cache), students(sample)
+    for seed, steps in sample.phases:
         for number in ORDER:
             with store.claim(f"{number}-{seed}") as mine:
                 done = {(r["student"], r["seed"], r.get("steps")) for r in store.read()}
                 if mine and (number, seed, steps) not in done:
-                    distil(store, by_seed[seed], number, sample[number], steps)
+                    distil(store, by_seed[seed], number, architectures[number], sample, steps)
                     jax.clear_caches()
 
 
-def score_untrained(store: Store, cache: Path) -> None:
+def score_untrained(store: Store, cache: Path, sample: Sample) -> None:
     """Add what published scores say of students that were never trained."""
-    by_seed, sample = distillers(cache), students()
+    by_seed, architectures = distillers(cache), students(sample)
     for seed, distiller in by_seed.items():
-        for number, architecture in enumerate(sample):
+        for number, architecture in enumerate(architectures):
             done = {(r["student"], r["seed"]) for r in store.read() if "untrained" in r}
             if (number, seed) not in done:
                 found = untrained_scores(config_of(architecture, distiller), distiller)
@@ -192,7 +225,12 @@ def config_of(architecture: Architecture, distiller: FlashDistiller) -> EncoderC
 
 
 def distil(
-    store: Store, distiller: FlashDistiller, number: int, architecture: Architecture, to: int
+    store: Store,
+    distiller: FlashDistiller,
+    number: int,
+    architecture: Architecture,
+    sample: Sample,
+    to: int,
 ) -> None:
     """Train one student to one length, and keep what it is worth at each stop."""
     began = time.perf_counter()
@@ -209,7 +247,7 @@ def distil(
             continue
         began = time.perf_counter()
         training.advance(stop)
-        told = [] if stop in LATER else training.losses[told_to:]
+        told = [] if stop in sample.later else training.losses[told_to:]
         told_to += len(told)
         if (number, seed, stop) in known:
             continue
@@ -217,7 +255,10 @@ def distil(
         jax.block_until_ready(params)
         train_s = time.perf_counter() - began
         began = time.perf_counter()
-        found = qualities(program, params, distiller, FIT_ROWS.get(stop, 0))
+        rows = {"": FIT_ROWS.get(stop, 0)}
+        if sample.few and stop in FEW_AT:
+            rows["few_"] = FEW_ROWS
+        found = qualities(program, params, distiller, rows)
         record = {
             "student": number,
             "id": architecture.id,
@@ -238,20 +279,22 @@ def distil(
 
 
 def qualities(
-    program: StudentProgram, params: Params, distiller: FlashDistiller, rows: int
+    program: StudentProgram, params: Params, distiller: FlashDistiller, rows: dict[str, int]
 ) -> dict[str, float]:
-    """As trained (``raw``), and with the output layer refitted on so many passages."""
+    """As trained (``raw_``), and with the output layer refitted on so many passages, by prefix."""
     held, targets = distiller.held_out.passages, np.asarray(distiller.outputs.passages)
     pooled = program.pooled(params, held.input_ids, held.attention_mask)
     layers = {"raw_": params["output"]}
-    if rows:
+    for prefix, count in rows.items():
+        if count == 0:
+            continue
         first = replace(
             distiller.passages,
-            input_ids=distiller.passages.input_ids[:rows],
-            attention_mask=distiller.passages.attention_mask[:rows],
-            documents=distiller.passages.documents[:rows],
+            input_ids=distiller.passages.input_ids[:count],
+            attention_mask=distiller.passages.attention_mask[:count],
+            documents=distiller.passages.documents[:count],
         )
-        layers[""] = refit_output(program, params, first, targets[:rows])
+        layers[prefix] = refit_output(program, params, first, targets[:count])
     found: dict[str, float] = {}
     for prefix, layer in layers.items():
         vectors = pooled @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
@@ -263,26 +306,30 @@ def qualities(
     return found
 
 
-def report(store: Store, latency: Path | None) -> None:
+def report(store: Store, name: str, latency: Path | None) -> None:
     """Write the JSON and the table, and print the main figures."""
-    runs = Runs.of(store.read(), students())
-    found = [a for full in (500, 1000) if (a := analysis(runs, STOPS, full, LATER)) is not None]
+    sample = SAMPLES[name]
+    runs = Runs.of(store.read(), students(sample))
+    fulls = {full for full in (500, 1000) if any(steps == full for _, steps in sample.phases)}
+    found = [
+        a for full in sorted(fulls) if (a := analysis(runs, STOPS, full, sample.later)) is not None
+    ]
     for each in found:
         print(f"full run of {each['full_steps']} steps:")
         if "ceiling" in each:
             print(f"  {'full run of another seed':<40} {each['ceiling']['tau']:6.3f}")
-        for name, row in each["scores"].items():
+        for score, row in each["scores"].items():
             same = row["same"]
             low, high = same["interval"]
             print(
-                f"  {name:<40} {same['tau']:6.3f}  ({low:.2f} to {high:.2f})"
+                f"  {score:<40} {same['tau']:6.3f}  ({low:.2f} to {high:.2f})"
                 f"  within one width {same['within']:6.3f}"
             )
     record = {
-        "command": "python benchmarks/flash_fidelity.py run; ... report",
+        "command": f"python benchmarks/flash_fidelity.py run --sample {name}; ... report",
         "machine": platform.processor() or platform.machine(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings": asdict(FlashSettings()) | {"steps": max(STOPS)},
+        "settings": asdict(FlashSettings()) | {"steps": max(fulls)},
         "students": STUDENTS,
         "passages": POOL_STEPS * TextSettings().passages_per_step,
         "fit_rows": FIT_ROWS,
@@ -291,18 +338,30 @@ def report(store: Store, latency: Path | None) -> None:
             str(full): {
                 str(stop): round(cost(stop) / cost(full), 3) for stop in STOPS if stop < full
             }
-            for full in (500, 1000)
+            for full in sorted(fulls)
         },
         "analyses": found,
     }
-    (HERE / "flash_fidelity.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    rows = write_table(TABLE, runs, STOPS, latency)
-    print(f"{rows} rows in {TABLE}")
+    if sample.few:
+        record["share_of_cost_with_few_passages"] = {
+            str(full): {str(stop): round(cost(stop, FEW_ROWS) / cost(full), 3) for stop in FEW_AT}
+            for full in sorted(fulls)
+        }
+    path = HERE / f"{file_name(name)}.json"
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    rows = write_table(sample.table, runs, STOPS, latency)
+    print(f"{rows} rows in {sample.table}")
 
 
-def cost(stop: int) -> float:
+def file_name(sample: str) -> str:
+    """Of what is kept of a sample, without suffix."""
+    return "flash_fidelity" if sample == "first" else f"flash_fidelity_{sample}"
+
+
+def cost(stop: int, fit_rows: int | None = None) -> float:
     """Steps, and the forward passes of fitting and judging at a third of a step's work."""
-    passages = FIT_ROWS.get(stop, 0) + TextSettings().held_out_passages
+    fitted = FIT_ROWS.get(stop, 0) if fit_rows is None else fit_rows
+    passages = fitted + TextSettings().held_out_passages
     return stop + passages / (3 * FlashSettings().batch_size)
 
 
@@ -334,21 +393,24 @@ def main() -> None:
     """Parse the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["run", "untrained", "report", "architectures"])
-    parser.add_argument("--lines", type=Path, default=HERE / "flash_fidelity.jsonl")
-    parser.add_argument("--state", type=Path, default=Path("runs/flash_fidelity"))
+    parser.add_argument("--sample", choices=list(SAMPLES), default="first")
+    parser.add_argument("--lines", type=Path, help="default: flash_fidelity*.jsonl beside this")
+    parser.add_argument("--state", type=Path, help="default: a folder in runs/")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
     parser.add_argument("--latency", type=Path, default=LATENCY, help="table of the profiler")
     options = parser.parse_args()
-    store = Store(options.lines, options.state)
+    name, sample = file_name(options.sample), SAMPLES[options.sample]
+    store = Store(options.lines or HERE / f"{name}.jsonl", options.state or Path("runs") / name)
     if options.what == "run":
-        run(store, options.cache)
+        run(store, options.cache, sample)
     elif options.what == "untrained":
-        score_untrained(store, options.cache)
+        score_untrained(store, options.cache, sample)
     elif options.what == "architectures":
-        for architecture in students():
+        for architecture in students(sample):
             print(json.dumps(dict(architecture)))
     else:
-        report(store, options.latency if options.latency.exists() else None)
+        latency = options.latency if options.latency.exists() else None
+        report(store, options.sample, latency)
 
 
 if __name__ == "__main__":

@@ -225,8 +225,13 @@ def kendall_taus(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return taus
 
 
-def scores(stops: Sequence[int], full: int, untold: Sequence[int]) -> dict[str, Score]:
-    """All that is compared, for a full run of so many steps; losses but at ``untold`` stops."""
+def scores(
+    stops: Sequence[int], full: int, untold: Sequence[int], few: Sequence[int]
+) -> dict[str, Score]:
+    """All that is compared, for a full run of so many steps.
+
+    Losses but at ``untold`` stops; of output layers refitted on few passages, at ``few``.
+    """
     early = [t for t in stops if t < full]
     named: dict[str, Score] = {
         BASELINE: counted(counts_parameters),
@@ -241,9 +246,14 @@ def scores(stops: Sequence[int], full: int, untold: Sequence[int]) -> dict[str, 
         named[f"quality at {stop}, output as trained"] = at(stop, "raw_quality")
         if stop >= REFITTED_FROM:
             named[f"quality at {stop}"] = at(stop)
+        if stop in few:
+            named[f"quality at {stop}, refitted on few"] = at(stop, "few_quality")
         if stop >= REFITTED_FROM and stop not in untold:
             last = training_speed(stop, "token", 0.2)
             named[f"quality and token loss at {stop}"] = sum_of(at(stop), last)
+            if stop in few:
+                both = sum_of(at(stop, "few_quality"), last)
+                named[f"quality and token loss at {stop}, refitted on few"] = both
         for part in ("token", "passage") if stop not in untold else ():
             named[f"{part} loss to {stop}"] = training_speed(stop, part)
             named[f"{part} loss, last fifth to {stop}"] = training_speed(stop, part, 0.2)
@@ -271,7 +281,8 @@ def analysis(
     other = [(a, b) for a in used for b in used if a != b]
     reached = [t for t in stops if set(students) <= set(runs.students(used, t))]
     rows = {}
-    for name, score in scores(reached, full, untold).items():
+    few = [t for t in reached if all("few_quality" in runs.lines[i, used[0], t] for i in students)]
+    for name, score in scores(reached, full, untold, few).items():
         if any(np.isnan(score(runs, students, seed)).any() for seed in used):
             continue
         rows[name] = {"same": correlation(score, at(full), runs, same, students)}
