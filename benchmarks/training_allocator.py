@@ -28,7 +28,8 @@ from statistics import median
 from typing import Any
 from unittest import mock
 
-from distill_throughput import Case, Ours, Side, Torch, processor, timed, versions
+from distill_sides import Case, Ours, Side, Torch
+from distill_throughput import processor, timed, versions
 
 from autodistill.distill.allocator import jemalloc_environment
 from autodistill.profiler.machine import usable_cores
