@@ -194,7 +194,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.distill.own_pieces import own_pieces
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
-    from autodistill.distill.recipe import plan
+    from autodistill.distill.recipe import plan, settled
     from autodistill.distill.run_folder import begun, begun_dtype, check_folder
     from autodistill.distill.shape import student_config
     from autodistill.distill.targets import make_targets
@@ -231,6 +231,7 @@ def distil(arguments: Arguments, console: Console) -> None:
         )
     config = student_config(arguments.architecture, teacher)
     donor = load_donor(arguments.start_from, teacher, config) if arguments.start_from else None
+    recipe = settled(recipe, teacher, config)
     planned = plan(recipe, teacher, config, steps=arguments.steps)
     text = TextSettings(tuple(arguments.corpus), arguments.sequence_length)
     identity = {

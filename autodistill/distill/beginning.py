@@ -98,7 +98,7 @@ def make_material(
             on_memory=on_memory,
         )
     words = None
-    if recipe.start in (Start.WORDS, Start.STUDENT):
+    if recipe.start in (Start.WORDS, Start.STUDENT, Start.BEST):
         nothing = TeacherOutputs(np.zeros((0, 0, 0), np.float16), None)  # that start reads none
         words = word_start(
             teacher.word_embeddings, passages, outputs or nothing, pad=teacher.special.pad
@@ -152,6 +152,7 @@ def _encoder_weights(
     *,
     head: bool,
 ) -> dict[str, np.ndarray]:
+    assert recipe.start is not Start.BEST, "settled for these two"
     match recipe.start:
         case Start.RANDOM:
             return random_start(config, rng, head=head)

@@ -29,7 +29,7 @@ from autodistill.distill.output_layer import fit_output
 from autodistill.distill.phase import Phase
 from autodistill.distill.precision import as_multiplied, check_dtype
 from autodistill.distill.quantities import kept_view
-from autodistill.distill.recipe import Planned, Recipe, check_batch, plan
+from autodistill.distill.recipe import Planned, Recipe, check_batch, plan, settled
 from autodistill.distill.student import Params as ProgramParams
 from autodistill.distill.student import StudentProgram
 from autodistill.distill.targets import Targets, make_targets
@@ -110,6 +110,7 @@ class FullDistillation:
         targets: Targets | None = None,
         donor: Donor | None = None,
     ) -> None:
+        recipe = settled(recipe, teacher, config)
         self.recipe, self.teacher, self.config = recipe, teacher, config
         self.source, self.held_out, self.material = source, held_out, material
         self.settings, self.donor = settings, donor

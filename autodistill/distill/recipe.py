@@ -27,6 +27,7 @@ class Start(StrEnum):
     WORDS = "words"  # the teacher's word meanings in closed form, blocks at the identity
     TEACHER_LAYERS = "teacher-layers"  # at even distances: copies, or pruned ones
     STUDENT = "student"  # what an already distilled one has learnt
+    BEST = "best"  # the teacher's layers where the student's shape allows, else words
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,14 @@ class Planned:
         if Need.BLOCKS not in self.stage.needs:
             return set()
         return {begin for begin, *_ in maps.blocks(self.layers) if begin}
+
+
+def settled(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> Recipe:
+    """The recipe with the start that it has for these two, where it leaves a choice."""
+    if recipe.start is not Start.BEST:
+        return recipe
+    _, wrong = _unlike(teacher, student)
+    return replace(recipe, start=Start.WORDS if wrong else Start.TEACHER_LAYERS)
 
 
 def plan(recipe: Recipe, teacher: Teacher, student: EncoderConfig, *, steps: int) -> list[Planned]:
@@ -265,24 +274,30 @@ def differences(teacher: EncoderConfig, student: EncoderConfig) -> list[str]:
 
 
 def _check_start(recipe: Recipe, teacher: Teacher, student: EncoderConfig) -> None:
-    """A BERT may begin with the layers of a larger one; any other differs in depth alone."""
     if recipe.start is not Start.TEACHER_LAYERS:
         return
-    if student.model_type != teacher.config.model_type:
-        asked, wrong = "of its family", [f"model_type ({student.model_type})"]
-    else:
-        ours, theirs = vars(student), vars(teacher.config)
-        other, larger = differences(teacher.config, student), ["num_hidden_layers"]
-        asked = "as it is in all but the depth, and no deeper"
-        if isinstance(student, BertConfig):
-            other = [name for name in other if name in ("vocab_size", "hidden_act")]
-            larger += ["hidden_size", "max_position_embeddings", "type_vocab_size"]
-            asked = "no deeper, no wider and of its vocabulary and activation"
-        other += [name for name in larger if ours[name] > theirs[name]]
-        wrong = [f"{name} ({ours[name]} of {theirs[name]})" for name in dict.fromkeys(other)]
+    asked, wrong = _unlike(teacher, student)
     if wrong:
         raise RecipeError(
             f"the recipe {recipe.name} begins with the teacher's layers, so the student must be "
             f"{asked}; this one differs in {', '.join(wrong)}. Take such a student, or another "
             "--start or --recipe"
         )
+
+
+def _unlike(teacher: Teacher, student: EncoderConfig) -> tuple[str, list[str]]:
+    """What a student must be to begin with its teacher's layers, and in what it is not.
+
+    A BERT may begin with the layers of a larger one; any other differs in depth alone.
+    """
+    if student.model_type != teacher.config.model_type:
+        return "of its family", [f"model_type ({student.model_type})"]
+    ours, theirs = vars(student), vars(teacher.config)
+    other, larger = differences(teacher.config, student), ["num_hidden_layers"]
+    asked = "as it is in all but the depth, and no deeper"
+    if isinstance(student, BertConfig):
+        other = [name for name in other if name in ("vocab_size", "hidden_act")]
+        larger += ["hidden_size", "max_position_embeddings", "type_vocab_size"]
+        asked = "no deeper, no wider and of its vocabulary and activation"
+    other += [name for name in larger if ours[name] > theirs[name]]
+    return asked, [f"{name} ({ours[name]} of {theirs[name]})" for name in dict.fromkeys(other)]

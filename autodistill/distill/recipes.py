@@ -68,21 +68,23 @@ AUTODISTILL = Recipe(
     name="autodistill",
     summary="layer after layer for a twentieth of the steps, then all layers and outputs at once",
     # Flash distillation is that first twentieth, in 2201.08539 with MobileBERT's
-    # terms. Head counts are searched over, so relations stand in for attention.
+    # terms. Head counts are searched over, so relations stand in for attention. Ours: the
+    # start, and how little feature maps weigh in the end, where they hold the output back.
     source="AutoDistill, https://arxiv.org/abs/2201.08539, section 3.3",
-    start=Start.WORDS,
+    start=Start.BEST,
     stages=(
         Stage("progressive", (*FEATURE_MAPS, *RELATIONS), share=0.05, one_by_one=True),
         Stage(
             "joint",
-            (*HALF_LABELS, (1.0, FeatureMap("normalised"))),
+            (*HALF_LABELS, (0.02, FeatureMap("normalised"))),
             share=0.95,
             only=TeacherKind.MASKED_LM,
         ),
         Stage(
             "joint",
-            (*EMBEDDING, (0.1, FeatureMap("normalised"))),
+            (*EMBEDDING, (0.02, FeatureMap("normalised"))),
             share=0.95,
+            learning_rate=2e-3,
             only=TeacherKind.EMBEDDING,
         ),
     ),
@@ -92,7 +94,7 @@ SENTENCE = Recipe(
     name="embedding",
     summary="each token's share of the passage embedding, and the embedding itself",
     source="ours; see autodistill/distill/flash.py for what was tried",
-    start=Start.WORDS,
+    start=Start.BEST,
     stages=(Stage("embedding", EMBEDDING, learning_rate=2e-3),),
 )
 
