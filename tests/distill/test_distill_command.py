@@ -225,6 +225,11 @@ def test_command_copies_of_all_layers_begin_as_the_teacher(folder: Path, tmp_pat
         assert main(words) == 0
         starts[start] = json.loads((out / "result.json").read_text())["start"]["quality"]
     assert starts["teacher-layers"] > 0.99 > starts["words"]
+    assert (
+        main(options(folder, tmp_path / "own", architecture=tmp_path / "same.json", steps=1)) == 0
+    )
+    own = json.loads((tmp_path / "own" / "run.json").read_text())
+    assert own["start_from"] == "teacher-layers"  # as the recipe has it for these two
 
 
 def test_command_lists_recipes(capsys) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from autodistill.distill.recipe import Planned, Start, plan
+from autodistill.distill.recipe import Planned, Start, plan, settled
 from autodistill.distill.recipes import RECIPES, get_recipe
 from autodistill.distill.start import random_start
 from autodistill.distill.terms import Compared
@@ -66,6 +66,28 @@ def test_recipes_published_factors_are_as_published() -> None:
     )
     assert RECIPES["distilbert"].start is Start.TEACHER_LAYERS
     assert RECIPES["mobilebert"].start is Start.WORDS  # the teacher's table
+
+
+@pytest.mark.parametrize(
+    ("student", "start"),
+    [
+        (NARROW, Start.TEACHER_LAYERS),
+        (BertConfig(1, 24, 2, 64, **SIZES), Start.TEACHER_LAYERS),
+        (BertConfig(3, 16, 2, 32, **SIZES), Start.WORDS),  # deeper
+        (BertConfig(2, 32, 2, 32, **SIZES), Start.WORDS),  # wider
+        (BertConfig(2, 16, 2, 32, hidden_act="relu", **SIZES), Start.WORDS),
+        (MobileBertConfig(2, 16, 2, 24, embedding_size=16, **SIZES), Start.WORDS),
+    ],
+)
+def test_recipes_begin_as_well_as_the_student_can(student, start, teachers) -> None:
+    """Where one is chosen; a start that is given, or the recipe's own, stays."""
+    for teacher in teachers.values():
+        for name in ("autodistill", "embedding"):
+            assert RECIPES[name].start is Start.BEST
+            assert settled(RECIPES[name], teacher, student).start is start
+        given = replace(RECIPES["autodistill"], start=Start.RANDOM)
+        assert settled(given, teacher, student) is given
+        assert settled(RECIPES["distilbert"], teacher, student) is RECIPES["distilbert"]
 
 
 def test_recipes_train_layer_after_layer_what_the_loss_reaches(teachers) -> None:
