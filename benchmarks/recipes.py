@@ -135,8 +135,13 @@ def main() -> None:
     folder = options.teacher or demo_teacher_folder()
     teacher = load_teacher(folder)
     config = student_config(options.architecture, teacher)
+    made = folder / "adaptation.json"  # of ``teacher adapt``
     header = {
-        "teacher": {"name": teacher.name, "fingerprint": teacher.fingerprint},
+        "teacher": {
+            "name": teacher.name,
+            "fingerprint": teacher.fingerprint,
+            **({"adapted": json.loads(made.read_text())} if made.exists() else {}),
+        },
         "student": {
             "name": Path(options.architecture).stem,
             **asdict(config),

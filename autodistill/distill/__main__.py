@@ -1,6 +1,5 @@
 """``python -m autodistill.distill``: distil one student at length."""
 
-import json
 import os
 import signal
 import sys
@@ -16,8 +15,7 @@ from rich.text import Text
 
 from autodistill.distill.allocator import advice, keep_freed_memory, restart_with_jemalloc
 from autodistill.distill.memory import fits
-from autodistill.durable import write_whole
-from autodistill.errors import ArgumentError, AutoDistillError, TrainingError
+from autodistill.errors import ArgumentError, AutoDistillError
 
 if TYPE_CHECKING:
     from autodistill.distill.targets import CacheSettings
@@ -68,7 +66,8 @@ class Arguments:
     start: Literal["random", "words", "teacher-layers"] | None = None
     """How weights begin: at random; as the teacher's word meanings in closed form; or as the
     teacher's layers, copied where only the depth differs, and cut down for a smaller BERT of a
-    BERT. Default: as the recipe has it."""
+    BERT. Default: as the recipe has it; autodistill and embedding begin with the teacher's layers
+    where the student's shape allows, else with words."""
     start_from: Path | None = None
     """Folder of an already distilled student of near shape, as OUT/student of another run: weights
     begin with its, as far as both shapes have them."""
@@ -195,7 +194,7 @@ def distil(arguments: Arguments, console: Console) -> None:
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
     from autodistill.distill.recipe import plan, settled
-    from autodistill.distill.run_folder import begun, begun_dtype, check_folder
+    from autodistill.distill.run_folder import begun, begun_dtype, check_folder, write_result
     from autodistill.distill.shape import student_config
     from autodistill.distill.targets import make_targets
     from autodistill.distill.trainer import TrainSettings, check_split
@@ -366,14 +365,6 @@ def check_counts(arguments: Arguments) -> None:
             raise ArgumentError(f"{flag} must be at least {lowest}; got {value}")
     if not 0 <= arguments.weight_decay < float("inf"):
         raise ArgumentError(f"--weight-decay must be at least 0; got {arguments.weight_decay}")
-
-
-def write_result(path: Path, record: dict[str, object]) -> None:
-    """Write a JSON file, whole or not at all."""
-    try:
-        write_whole(path, json.dumps(record, indent=2) + "\n")
-    except OSError as error:
-        raise TrainingError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

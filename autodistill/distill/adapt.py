@@ -76,16 +76,32 @@ class Adapted:
         judged: Masked-token accuracy.
         start: The same before the first step, under a new head if there was none.
         records: Means of the losses, in order.
+        tokens: Read in training, padding included.
         seconds: Spent in steps, over all sittings.
-        tokens_per_s: Padding included.
     """
 
     student: Student
     judged: Judged
     start: Judged
     records: list[dict[str, Any]]
+    tokens: int
     seconds: float
-    tokens_per_s: float
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Padding included."""
+        return self.tokens / max(self.seconds, 1e-9)
+
+    def record(self) -> dict[str, Any]:
+        """Figures for a JSON file."""
+        return {
+            "masked_accuracy": self.judged.quality.value,
+            "standard_error": self.judged.quality.standard_error,
+            "masked_accuracy_at_start": self.start.quality.value,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "tokens_per_s": self.tokens_per_s,
+        }
 
 
 def adapt(
@@ -147,14 +163,13 @@ def adapt(
     if not np.isfinite(judged.quality.value):
         raise TrainingError("the adapted teacher returns values that are not finite")
     length = batches.at(0)["ids"].shape[1]
-    tokens = settings.steps * settings.train.batch_size * length
     return Adapted(
         student,
         judged,
         _judged(initial, config, held_out)[1],
         trained.records,
+        settings.steps * settings.train.batch_size * length,
         trained.seconds,
-        tokens / max(trained.seconds, 1e-9),
     )
 
 

@@ -154,3 +154,15 @@ def unwritable(folder: Path, why: str) -> TrainingError:
     return TrainingError(
         f"{folder} cannot be written: {why}; choose another --out or free some space"
     )
+
+
+def write_result(path: Path, record: Mapping[str, object]) -> None:
+    """Write what a run has come to as JSON, whole or not at all.
+
+    Raises:
+        TrainingError: The disk is full or the folder gone.
+    """
+    try:
+        write_whole(path, json.dumps(record, indent=2) + "\n")
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -20,6 +20,7 @@ from autodistill.errors import ArgumentError, AutoDistillError
 
 PROG = "python -m autodistill.teacher"
 OBJECTIVES = ("mlm",)
+RECORD = "adaptation.json"  # in the adapted teacher's folder
 ArgumentsT = TypeVar("ArgumentsT")
 INTERRUPTED = "interrupted; the same command goes on from the last checkpoint"
 USAGE = f"""usage: {PROG} adapt [options]
@@ -38,7 +39,8 @@ class AdaptArguments:
     An encoder without a masked-LM head is given one: recipes that need the
     teacher's scores (mobilebert, distilbert) then apply to it. The folder of --out
     is a Hugging Face checkpoint, which transformers.AutoModelForMaskedLM and
-    --teacher load. State is kept beside it, in OUT.training, while training goes
+    --teacher load; adaptation.json in it says for how many tokens it was trained, and
+    how many masked words it guesses. State is kept beside it, in OUT.training, while training goes
     on: stop it at any time, the same command goes on from the last checkpoint.
 
     Examples:
@@ -173,7 +175,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
     from autodistill.distill.judge import make_held_out
     from autodistill.distill.precision import best_dtype
     from autodistill.distill.progress import TrainingProgress
-    from autodistill.distill.run_folder import begun_dtype, check_folder
+    from autodistill.distill.run_folder import begun_dtype, check_folder, write_result
     from autodistill.distill.trainer import TrainSettings, check_split
     from autodistill.export import check_replaceable, save_student
     from autodistill.search.materials import TextSettings, tokenised
@@ -248,6 +250,7 @@ def adapt(arguments: AdaptArguments, console: Console) -> None:
             on_notice=lambda text: say(escape(text)),
         )
     save_student(result.student, masked, out)
+    write_result(out / RECORD, {**identity_of(teacher, settings, identity), **result.record()})
     quality, start = result.judged.quality, result.start.quality
     say(
         f"[bold]quality[/]   masked-token accuracy {quality.value:.3f} ± "

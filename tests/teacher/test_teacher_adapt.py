@@ -143,7 +143,13 @@ def test_a_finished_command_repeats_to_the_same_teacher(
     teacher = originals("bert", False)
     assert main(options(teacher, text, out.parent / "cache", out)) == 0
     assert (out / "model.safetensors").read_bytes() == before
-    assert "masked-token accuracy" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    record = json.loads((out / "adaptation.json").read_text())
+    accuracy, start = record["masked_accuracy"], record["masked_accuracy_at_start"]
+    assert f"masked-token accuracy {accuracy:.3f}" in shown and f"at the start {start:.3f}" in shown
+    steps, batch = record["settings"]["steps"], record["settings"]["train"]["batch_size"]
+    assert record["tokens"] == steps * batch * record["text"]["sequence_length"]
+    assert record["teacher"] == load_teacher(teacher).fingerprint
 
 
 @pytest.mark.parametrize(
