@@ -35,11 +35,12 @@ def is_draft_of(path: Path, of: Path) -> bool:
 
 def force(path: Path) -> None:
     """Have what is written to a file, or which files a folder has, reach the disk."""
-    opened = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
     except OSError:
-        if not path.is_dir():  # some file systems know no fsync of folders
+        if not path.is_dir():  # some may not be read, some file systems know no fsync of them
             raise
-    finally:
-        os.close(opened)

@@ -70,7 +70,7 @@ def donor_of(store: Store, distiller: FlashDistiller, config: MobileBertConfig) 
             program, training = distiller.begin(shape)
             training.advance(DONOR_STEPS)
             params = training.params()
-            found = qualities(program, params, distiller, ROWS)
+            found = qualities(program, params, distiller, {"": ROWS})
             store.add({"donor": kind(config), "quality": found["quality"]})
             np.savez(path.with_suffix(".tmp.npz"), **program.finished(params).weights)
             path.with_suffix(".tmp.npz").replace(path)
@@ -94,7 +94,7 @@ def run(store: Store, cache: Path) -> None:
             record: dict[str, Any] = {"student": number, "kind": kind(config)}
             for stop in (0, *STOPS):
                 training.advance(stop)
-                found = qualities(program, training.params(), distiller, ROWS)
+                found = qualities(program, training.params(), distiller, {"": ROWS})
                 record[f"quality_{stop}"] = found["quality"]
             store.add(record)
             print(record, flush=True)

@@ -326,7 +326,7 @@ def report(store: Store, name: str, latency: Path | None) -> None:
                 f"  within one width {same['within']:6.3f}"
             )
     record = {
-        "command": f"python benchmarks/flash_fidelity.py run --sample {name}; ... report",
+        "command": f"python benchmarks/flash_fidelity.py run --sample {name}; report likewise",
         "machine": platform.processor() or platform.machine(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": asdict(FlashSettings()) | {"steps": max(fulls)},

@@ -59,7 +59,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--architecture", default="TinyBERT4", help="the student")
     parser.add_argument("--corpus", type=Path, nargs="*", default=[])
     parser.add_argument("--recipes", nargs="*", default=[NO_TRANSFER.name, *RECIPES])
-    parser.add_argument("--start", choices=list(Start), help="of all; default: each its own")
+    parser.add_argument(
+        "--start",
+        choices=["random", "words", "teacher-layers"],
+        help="of all; default: each its own",
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=32)

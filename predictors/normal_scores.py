@@ -44,8 +44,8 @@ QUARTILE = float(norm.ppf(0.75))
 class NormalScores:
     """The map between y and z: increasing, straight between the training targets.
 
-    Beyond the outermost target it goes on as steeply as between the quartiles, where
-    targets far from all others have no say.
+    Beyond the outermost target it goes on as steeply as between the quartiles, where a few
+    of many targets, far from all others, have no say.
 
     Attributes:
         log: Whether u is log y.
@@ -60,6 +60,7 @@ class NormalScores:
     @classmethod
     def of(cls, y: FloatArray, *, log: bool) -> "NormalScores":
         """Equal targets have the score of their middle rank."""
+        TargetScale.of(y, log=log)  # refuses what spreads too far
         u = TargetScale(log, 0.0, 1.0).apply(y)
         scores = norm.ppf((rankdata(u) - 0.5) / len(u))
         values, first = np.unique(u, return_index=True)

@@ -155,7 +155,12 @@ def select(
         fitted[winner]
         if winner in fitted
         else BlendPredictor.of_fitted(
-            fitted, list(held_out.values()), X, learnt, n_splits=n_splits, **options
+            fitted,
+            list(held_out.values()),
+            rows if normal_scores else X,  # a member is given plain rows
+            learnt,
+            n_splits=n_splits,
+            **options,
         )
     )
     if normal_scores:

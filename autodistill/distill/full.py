@@ -330,6 +330,7 @@ def early_identity(
     return {
         "version": __version__,
         "recipe": recipe.name,
+        "stages": recipe.digest,
         "start_from": recipe.start.value if donor is None else f"student {donor.fingerprint}",
         "teacher": teacher.fingerprint,
         "student": {"model_type": config.model_type, **asdict(config)},

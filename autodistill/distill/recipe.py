@@ -4,6 +4,7 @@ A recipe is data: stages of weighted terms. ``recipes.py`` has those that are kn
 own, of any terms, go to ``full.FullDistillation``.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -77,6 +78,15 @@ class Recipe:
     source: str
     start: Start
     stages: tuple[Stage, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of all its stages: two recipes of one name that train otherwise differ in it."""
+        told = [
+            {**vars(stage), "layers": getattr(stage.layers, "__qualname__", "given")}
+            for stage in self.stages
+        ]
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ AUTODISTILL = Recipe(
     summary="layer after layer for a twentieth of the steps, then all layers and outputs at once",
     # Flash distillation is that first twentieth, in 2201.08539 with MobileBERT's
     # terms. Head counts are searched over, so relations stand in for attention. Ours: the
-    # start, and how little feature maps weigh in the end, where they hold the output back.
+    # start, the rates, and how little feature maps weigh in the end, where they hold the
+    # output back.
     source="AutoDistill, https://arxiv.org/abs/2201.08539, section 3.3",
     start=Start.BEST,
     stages=(

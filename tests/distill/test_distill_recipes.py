@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from autodistill.distill import layer_map as maps
 from autodistill.distill.recipe import Planned, Start, plan, settled
 from autodistill.distill.recipes import RECIPES, get_recipe
 from autodistill.distill.start import random_start
@@ -66,6 +67,22 @@ def test_recipes_published_factors_are_as_published() -> None:
     )
     assert RECIPES["distilbert"].start is Start.TEACHER_LAYERS
     assert RECIPES["mobilebert"].start is Start.WORDS  # the teacher's table
+
+
+def test_recipes_that_train_otherwise_have_other_digests() -> None:
+    """A run of one must not be gone on with as the other."""
+    assert len({recipe.digest for recipe in RECIPES.values()}) == len(RECIPES)
+    one = RECIPES["autodistill"]
+    assert replace(one, start=Start.RANDOM, summary="another").digest == one.digest
+    first, *rest = one.stages
+    (factor, term), *terms = first.terms
+    for change in (
+        {"terms": ((2 * factor, term), *terms)},
+        {"learning_rate": 2 * first.learning_rate},
+        {"share": 0.5},
+        {"layers": maps.last},
+    ):
+        assert replace(one, stages=(replace(first, **change), *rest)).digest != one.digest
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,21 @@ def test_selection_keeps_the_names_of_columns():
         found.predictor.predict(frame[["num_hidden_layers", "hidden_size"]])
 
 
+def test_a_blend_of_scores_is_given_plain_rows(recwarn):
+    """Its frame's names are those of the whole, which checks them."""
+    X, y = failing(40)
+    frame = pandas.DataFrame(X, columns=["a", "b"])
+    found = select(
+        frame, y, log_target=False, random_state=5, candidates=SMALL, blend=True,
+        normal_scores=True,
+    )  # fmt: skip
+    scores = NormalScores.of(y, log=False).apply(y)
+    alone = select(X, scores, log_target=False, random_state=5, candidates=SMALL, blend=True)
+    assert found.name == alone.name
+    found.predictor.predict(frame)
+    assert not [w for w in recwarn if "feature names" in str(w.message)]
+
+
 MEMBERS = {**SMALL, "blend": BlendPredictor(members=SMALL, n_splits=2)}
 
 
@@ -199,6 +214,8 @@ def test_a_damaged_file_is_refused(change, message, tmp_path):
 
 def test_bad_targets_are_named():
     X, y = failing(8)
+    with pytest.raises(InputError, match="y spreads too far"):
+        NormalScoresPredictor().fit(X, np.where(np.arange(8) == 2, 1.7e308, -1.7e308))
     with pytest.raises(InputError, match="y must be positive; row 2"):
         NormalScoresPredictor(log_target=True).fit(X, np.where(np.arange(8) == 2, -1.0, y))
     with pytest.raises(InputError, match="y must be positive; row 2"):
