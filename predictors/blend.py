@@ -12,21 +12,19 @@ References:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import nnls
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.base import clone
 
 from predictors import metrics
 from predictors.calibration import ErrorScale
-from predictors.column_range import ColumnRange, rows_outside
-from predictors.document import save
+from predictors.document import plain_seed
 from predictors.errors import InputError, PersistError
+from predictors.estimator import PredictorBase
 from predictors.gp import GPPredictor
 from predictors.held_out import (
     HeldOut,
@@ -37,7 +35,7 @@ from predictors.held_out import (
     row_groups,
 )
 from predictors.inputs import check_new_rows, check_training_rows
-from predictors.protocol import BoolArray, FloatArray, Predictor
+from predictors.protocol import FloatArray, Predictor
 from predictors.scaling import TargetScale
 from predictors.state import check_one_scale, shares
 from predictors.xgb import XGBPredictor
@@ -100,7 +98,7 @@ def mix(
     return np.asarray(mean), np.sqrt(variance)
 
 
-class BlendPredictor(RegressorMixin, BaseEstimator):
+class BlendPredictor(PredictorBase):
     """Weighted mean of predictors; weights are those that err least on held-out rows.
 
     The rows are held out in ``n_splits`` random folds (one by one if they are
@@ -127,13 +125,6 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
     """
 
     kind = "blend"
-    n_features_in_: int
-    n_rows_: int
-    column_names_: tuple[str, ...]
-    column_range_: ColumnRange | None
-    target_name_: str | None
-    workload_: Mapping[str, int | str]
-    training_error_: float
 
     def __init__(
         self,
@@ -164,9 +155,7 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         if self.members is not None and not self.members:
             raise InputError("a blend needs at least one member; got none")
         rows, targets = check_training_rows(self, X, y)
-        seed = self.random_state
-        if seed is None or isinstance(seed, np.random.RandomState):
-            seed = int(check_random_state(seed).randint(2**31 - 1))
+        seed = self._whole_seed()
         given = self.members or {"gp": GPPredictor(), "xgb": XGBPredictor()}
         ready = {
             name: clone(member).set_params(log_target=self.log_target, random_state=seed)
@@ -195,24 +184,9 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         _, targets = check_training_rows(blend, X, y)
         return blend._join(fitted, held_out if len(targets) >= MIN_ROWS else [], targets)
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: ArrayLike, return_std: bool
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-
-    def predict(
-        self, X: ArrayLike, return_std: bool = False
+    def _predict(
+        self, rows: FloatArray, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Median of y for each row of X, and its standard deviation if asked.
-
-        Returns:
-            (rows,) in the unit of y, or a pair of such arrays.
-        """
-        rows = check_new_rows(self, X)
         if return_std:
             mean, std = self._mean_and_std(rows)
             std = self.mixture_.error_scale.spread * std
@@ -229,21 +203,6 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
         mean, std = self._mean_and_std(rows)
         return self._unit.median(mean - width * std), self._unit.median(mean + width * std)
 
-    def is_outside(self, X: ArrayLike) -> BoolArray:
-        """Whether each row has a value outside the range of the training rows, (rows,)."""
-        return rows_outside(self, check_new_rows(self, X))
-
-    def save(
-        self,
-        path: str | PathLike[str],
-        *,
-        columns: list[str] | tuple[str, ...] | None = None,
-        target: str | None = None,
-        workload: Mapping[str, int | str] | None = None,
-    ) -> None:
-        """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target, workload=workload)
-
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold.
 
@@ -256,11 +215,10 @@ class BlendPredictor(RegressorMixin, BaseEstimator):
                     f"member {name!r} is a {type(member).__name__}; a file can hold blends of "
                     f"{', '.join(sorted(MEMBER_KINDS))}"
                 )
-        seed = self.random_state if isinstance(self.random_state, int | np.integer) else None
         return {
             "params": {
                 "log_target": bool(self.log_target),
-                "random_state": None if seed is None else int(seed),
+                "random_state": plain_seed(self.random_state),
                 "n_splits": int(self.n_splits),
             },
             "weights": self.mixture_.weights.tolist(),

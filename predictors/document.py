@@ -171,11 +171,15 @@ def twice_named(names: Sequence[str]) -> str | None:
 def plain_params(estimator: Any) -> dict[str, Any]:
     """Constructor arguments for JSON; a generator cannot be kept and becomes None."""
     params = estimator.get_params()
-    seed = params["random_state"]
-    params["random_state"] = None if seed is None or hasattr(seed, "get_state") else int(seed)
+    params["random_state"] = plain_seed(params["random_state"])
     return {
         name: value.item() if hasattr(value, "item") else value for name, value in params.items()
     }
+
+
+def plain_seed(seed: Any) -> int | None:
+    """A seed for JSON; None where it is a generator or none."""
+    return None if seed is None or hasattr(seed, "get_state") else int(seed)
 
 
 def _names(predictor: Any, columns: Sequence[str]) -> list[str]:

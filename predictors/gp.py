@@ -1,25 +1,23 @@
 """A Gaussian process predictor: few rows, smooth responses, honest spread."""
 
 import warnings
-from collections.abc import Mapping
-from os import PathLike
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from predictors import gaussian_process as process
 from predictors import hyperparameters
 from predictors.calibration import ErrorScale
-from predictors.column_range import ColumnRange, rows_outside
-from predictors.document import plain_params, save
+from predictors.column_range import ColumnRange
+from predictors.document import plain_params
 from predictors.errors import InputError, SubsetWarning
+from predictors.estimator import PredictorBase
 from predictors.held_out import held_out_folds, row_groups
 from predictors.inputs import check_new_rows, check_training_rows
-from predictors.protocol import BoolArray, FloatArray
+from predictors.protocol import FloatArray
 from predictors.scaling import InputScale, TargetScale
 from predictors.state import check_one_scale, flag, numbers
 from predictors.threads import one_blas_thread
@@ -28,7 +26,7 @@ N_FOLDS = 3  # of the rows held out for calibration: few, as each goes on with t
 MIN_ROWS_TO_HOLD_OUT = 5
 
 
-class GPPredictor(RegressorMixin, BaseEstimator):
+class GPPredictor(PredictorBase):
     """Gaussian process with an ARD Matern 5/2 part on a quadratic trend.
 
     Inputs and target are standardised; hyperparameters are the most probable
@@ -70,13 +68,6 @@ class GPPredictor(RegressorMixin, BaseEstimator):
     """
 
     kind = "gp"
-    n_features_in_: int
-    n_rows_: int
-    column_names_: tuple[str, ...]
-    column_range_: ColumnRange | None
-    target_name_: str | None
-    workload_: Mapping[str, int | str]
-    training_error_: float
 
     def __init__(
         self,
@@ -147,24 +138,9 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         self.training_error_ = float(self.target_scale_.scale * np.sqrt(np.mean(residuals**2)))
         return self
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: ArrayLike, return_std: bool
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-
-    def predict(
-        self, X: ArrayLike, return_std: bool = False
+    def _predict(
+        self, rows: FloatArray, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Median of y for each row of X, and its standard deviation if asked.
-
-        Returns:
-            (rows,) in the unit of y, or a pair of such arrays.
-        """
-        rows = check_new_rows(self, X)
         if not return_std:
             with one_blas_thread():
                 mean = process.predict_mean(self.posterior_, self._scaled(rows))
@@ -182,21 +158,6 @@ class GPPredictor(RegressorMixin, BaseEstimator):
         return self.target_scale_.median(mean - width * std), self.target_scale_.median(
             mean + width * std
         )
-
-    def is_outside(self, X: ArrayLike) -> BoolArray:
-        """Whether each row has a value outside the range of the training rows, (rows,)."""
-        return rows_outside(self, check_new_rows(self, X))
-
-    def save(
-        self,
-        path: str | PathLike[str],
-        *,
-        columns: list[str] | tuple[str, ...] | None = None,
-        target: str | None = None,
-        workload: Mapping[str, int | str] | None = None,
-    ) -> None:
-        """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold."""

@@ -11,25 +11,22 @@ References:
     Indagationes Mathematicae 14, 1952 (the scores).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.utils import check_random_state
+from sklearn.base import clone
 
 from predictors.blend import BlendPredictor
-from predictors.column_range import ColumnRange, rows_outside
-from predictors.document import save
+from predictors.document import plain_seed
 from predictors.errors import PersistError
+from predictors.estimator import PredictorBase
 from predictors.gp import GPPredictor
 from predictors.held_out import of_rows
 from predictors.inputs import check_new_rows, check_training_rows
-from predictors.protocol import BoolArray, FloatArray, Predictor
+from predictors.protocol import FloatArray, Predictor
 from predictors.scaling import TargetScale
 from predictors.state import check_one_scale, flag, numbers
 from predictors.xgb import XGBPredictor
@@ -109,12 +106,9 @@ class NormalScores:
 
     @property
     def _slope(self) -> float:
-        """Of u over z between the quartiles; over all if these are equal, 1 if all are."""
+        """Of u over z between the quartiles; 1 if all targets are equal."""
         low, high = np.interp([-QUARTILE, QUARTILE], self.scores, self.values)
-        if high > low:
-            return float(high - low) / (2 * QUARTILE)
-        width = np.ptp(self.scores)
-        return float(np.ptp(self.values) / width) if width > 0 else 1.0
+        return float(high - low) / (2 * QUARTILE) if high > low else 1.0
 
     @staticmethod
     def _straight_on(
@@ -124,7 +118,7 @@ class NormalScores:
         return np.asarray(np.interp(x, known, values) + slope * beyond)
 
 
-class NormalScoresPredictor(RegressorMixin, BaseEstimator):
+class NormalScoresPredictor(PredictorBase):
     """A predictor fitted to the normal scores of y [Waerden1952].
 
     For targets of which a few lie far from all others: accuracies of trainings that now
@@ -148,13 +142,6 @@ class NormalScoresPredictor(RegressorMixin, BaseEstimator):
     """
 
     kind = "normal-scores"
-    n_features_in_: int
-    n_rows_: int
-    column_names_: tuple[str, ...]
-    column_range_: ColumnRange | None
-    target_name_: str | None
-    workload_: Mapping[str, int | str]
-    training_error_: float
 
     def __init__(
         self,
@@ -173,9 +160,7 @@ class NormalScoresPredictor(RegressorMixin, BaseEstimator):
         Labels of ``groups``, (rows,), are handed to the member, which must take them.
         """
         rows, targets = check_training_rows(self, X, y)
-        seed = self.random_state
-        if seed is None or isinstance(seed, np.random.RandomState):
-            seed = int(check_random_state(seed).randint(2**31 - 1))
+        seed = self._whole_seed()
         scores = NormalScores.of(targets, log=self.log_target)
         member = clone(self.member if self.member is not None else GPPredictor())
         member.set_params(log_target=False, random_state=seed)
@@ -195,24 +180,9 @@ class NormalScoresPredictor(RegressorMixin, BaseEstimator):
         _, targets = check_training_rows(predictor, X, y)
         return predictor._with(NormalScores.of(targets, log=predictor.log_target), member)
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: ArrayLike, return_std: bool
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-
-    def predict(
-        self, X: ArrayLike, return_std: bool = False
+    def _predict(
+        self, rows: FloatArray, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Median of y for each row of X, and its standard deviation if asked.
-
-        Returns:
-            (rows,) in the unit of y, or a pair of such arrays.
-        """
-        rows = check_new_rows(self, X)
         if not return_std:
             return self.scores_.median(self.member_.predict(rows))
         mean, std = self.member_.predict(rows, return_std=True)
@@ -224,21 +194,6 @@ class NormalScoresPredictor(RegressorMixin, BaseEstimator):
         """Lower and upper bound, both (rows,), for a new measurement of each row."""
         lower, upper = self.member_.predict_interval(check_new_rows(self, X), coverage)
         return self.scores_.median(lower), self.scores_.median(upper)
-
-    def is_outside(self, X: ArrayLike) -> BoolArray:
-        """Whether each row has a value outside the range of the training rows, (rows,)."""
-        return rows_outside(self, check_new_rows(self, X))
-
-    def save(
-        self,
-        path: str | PathLike[str],
-        *,
-        columns: list[str] | tuple[str, ...] | None = None,
-        target: str | None = None,
-        workload: Mapping[str, int | str] | None = None,
-    ) -> None:
-        """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold.
@@ -252,11 +207,10 @@ class NormalScoresPredictor(RegressorMixin, BaseEstimator):
                 f"the member is a {type(self.member_).__name__}; a file can hold normal scores of "
                 f"{', '.join(sorted(MEMBER_KINDS))}"
             )
-        seed = self.random_state if isinstance(self.random_state, int | np.integer) else None
         return {
             "params": {
                 "log_target": bool(self.log_target),
-                "random_state": None if seed is None else int(seed),
+                "random_state": plain_seed(self.random_state),
             },
             "scores": self.scores_.to_state(),
             "member": {"kind": kind, "state": self.member_.to_state()},

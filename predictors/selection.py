@@ -157,7 +157,7 @@ def select(
         else BlendPredictor.of_fitted(
             fitted,
             list(held_out.values()),
-            rows if normal_scores else X,  # a member is given plain rows
+            rows,
             learnt,
             n_splits=n_splits,
             **options,

@@ -3,24 +3,23 @@
 import copy
 from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
-from os import PathLike
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import Tags, check_random_state
 
 from predictors.candidates import FromScratch, learn_best
-from predictors.column_range import ColumnRange, rows_outside
+from predictors.column_range import ColumnRange
 from predictors.device_tables import check_tables, refuse_other_names
-from predictors.document import plain_params, save
+from predictors.document import plain_params
 from predictors.errors import InputError
+from predictors.estimator import PredictorBase
 from predictors.gp import GPPredictor
 from predictors.inputs import check_new_rows, check_training_rows, default_names
 from predictors.known_devices import KnownDevices
 from predictors.new_device import NewDevice
-from predictors.protocol import BoolArray, FloatArray
+from predictors.protocol import FloatArray
 from predictors.state import check_one_scale, count, numbers
 from predictors.suggest import choose
 from predictors.threads import on_all_cores, one_blas_thread, slices
@@ -28,7 +27,7 @@ from predictors.threads import on_all_cores, one_blas_thread, slices
 PART_ROWS = 1024  # that one core predicts at a time
 
 
-class TransferPredictor(RegressorMixin, BaseEstimator):
+class TransferPredictor(PredictorBase):
     """Latency on a new device from known devices and as little as one measurement.
 
     Each known device gets a model of its own (``source_model``), so devices need
@@ -77,13 +76,6 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
     """
 
     kind = "transfer"
-    n_features_in_: int
-    n_rows_: int
-    column_names_: tuple[str, ...]
-    column_range_: ColumnRange | None
-    target_name_: str | None
-    workload_: Mapping[str, int | str]
-    training_error_: float
 
     def __init__(
         self,
@@ -207,24 +199,9 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         with one_blas_thread():
             return choose(known, device, measured, pool, int(k), rng)
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: ArrayLike, return_std: bool
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-
-    def predict(
-        self, X: ArrayLike, return_std: bool = False
+    def _predict(
+        self, rows: FloatArray, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Median of y for each row of X, and its standard deviation if asked.
-
-        Returns:
-            (rows,) in the unit of y, or a pair of such arrays.
-        """
-        rows = check_new_rows(self, X)
         said: FloatArray | tuple[FloatArray, FloatArray]
         said = _by_parts(lambda part: self.model_.predict(part, return_std), rows)
         return said
@@ -237,21 +214,6 @@ class TransferPredictor(RegressorMixin, BaseEstimator):
         bounds: tuple[FloatArray, FloatArray]
         bounds = _by_parts(lambda part: self.model_.predict_interval(part, coverage), rows)
         return bounds
-
-    def is_outside(self, X: ArrayLike) -> BoolArray:
-        """Whether each row has a value outside the range of all tables, (rows,)."""
-        return rows_outside(self, check_new_rows(self, X))
-
-    def save(
-        self,
-        path: str | PathLike[str],
-        *,
-        columns: list[str] | tuple[str, ...] | None = None,
-        target: str | None = None,
-        workload: Mapping[str, int | str] | None = None,
-    ) -> None:
-        """Write as JSON, known devices included; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold."""

@@ -10,23 +10,20 @@ References:
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
 
 from predictors.calibration import ErrorScale
-from predictors.column_range import ColumnRange, rows_outside
-from predictors.document import plain_params, save
+from predictors.document import plain_params
 from predictors.errors import InputError
+from predictors.estimator import PredictorBase
 from predictors.held_out import row_groups, split_groups
 from predictors.inputs import check_new_rows, check_training_rows
-from predictors.protocol import BoolArray, FloatArray
+from predictors.protocol import FloatArray
 from predictors.scaling import InputScale, TargetScale
 from predictors.state import booster, check_one_scale, number
 from predictors.threads import on_all_cores
@@ -75,7 +72,7 @@ class Calibration:
         return np.sqrt(self.floor + self.slope * variances)
 
 
-class XGBPredictor(RegressorMixin, BaseEstimator):
+class XGBPredictor(PredictorBase):
     """Mean of boosted trees, each fitted on four fifths of the rows.
 
     The rows are split into five folds (one fold per row below five rows; equal rows
@@ -110,13 +107,6 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
     """
 
     kind = "xgb"
-    n_features_in_: int
-    n_rows_: int
-    column_names_: tuple[str, ...]
-    column_range_: ColumnRange | None
-    target_name_: str | None
-    workload_: Mapping[str, int | str]
-    training_error_: float
 
     def __init__(
         self,
@@ -171,24 +161,10 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         self.training_error_ = float(self.target_scale_.scale * np.sqrt(np.mean(residuals**2)))
         return self
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> FloatArray: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-    @overload
-    def predict(
-        self, X: ArrayLike, return_std: bool
-    ) -> FloatArray | tuple[FloatArray, FloatArray]: ...
-
-    def predict(
-        self, X: ArrayLike, return_std: bool = False
+    def _predict(
+        self, rows: FloatArray, return_std: bool
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Median of y for each row of X, and its standard deviation if asked.
-
-        Returns:
-            (rows,) in the unit of y, or a pair of such arrays.
-        """
-        mean, std = self._mean_and_std(X)
+        mean, std = self._mean_and_std(rows)
         median = self.target_scale_.median(mean)
         if not return_std:
             return median
@@ -198,26 +174,11 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
         self, X: ArrayLike, coverage: float = 0.9
     ) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bound, both (rows,), for a new measurement of each row."""
-        mean, std = self._mean_and_std(X)
+        mean, std = self._mean_and_std(check_new_rows(self, X))
         width = self.error_scale_.half_width(coverage)
         return self.target_scale_.median(mean - width * std), self.target_scale_.median(
             mean + width * std
         )
-
-    def is_outside(self, X: ArrayLike) -> BoolArray:
-        """Whether each row has a value outside the range of the training rows, (rows,)."""
-        return rows_outside(self, check_new_rows(self, X))
-
-    def save(
-        self,
-        path: str | PathLike[str],
-        *,
-        columns: list[str] | tuple[str, ...] | None = None,
-        target: str | None = None,
-        workload: Mapping[str, int | str] | None = None,
-    ) -> None:
-        """Write as JSON; see ``predictors.save``."""
-        save(self, path, columns=columns, target=target, workload=workload)
 
     def to_state(self) -> dict[str, Any]:
         """Everything learned, as values that JSON can hold; members in XGBoost's own JSON."""
@@ -272,8 +233,7 @@ class XGBPredictor(RegressorMixin, BaseEstimator):
             params, xgboost.DMatrix(x, z, nthread=self.n_jobs), num_boost_round=self.n_trees
         )
 
-    def _mean_and_std(self, X: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        rows = check_new_rows(self, X)
+    def _mean_and_std(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         # Trees are constant beyond their last split: the largest float32 is as good as more.
         x = np.clip(self.input_scale_.apply(rows), -LARGEST_FLOAT32, LARGEST_FLOAT32)
         x = np.ascontiguousarray(x, dtype=np.float32)
