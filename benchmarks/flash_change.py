@@ -1,23 +1,29 @@
 """What a change of the flash distillation did to a search: two revisions, one command.
 
     python benchmarks/flash_change.py --before ca98124 --budget 6 --seeds 0 1  # 20 minutes
+    python benchmarks/flash_change.py --before ca98124 --ranking  # 20 minutes
 
-Runs ``python -m autodistill.search`` with the same settings under an earlier revision of
-this repository and under the last commit, each in a worktree of git, one after the other,
-and compares what they found and how long a student took. Latency is estimated
-(``cpu-roofline``), so that both see the same; the students that each tries differ from
-the second on, as each search follows what it has seen. The baseline is one student under
-both. Front: share of the rectangle between the reference (fidelity 0.4, the baseline's
-latency) and the best (fidelity 0.7, no latency) that the students dominate, on a
-logarithmic scale of latency from a twentieth of the baseline's.
+Both run under an earlier revision of this repository and under the last commit, each in a
+worktree of git, one after the other, and add to ``flash_change.json``.
 
-Writes ``flash_change.json``. What it found with a budget of 6 and two seeds, on two cores
-of an AMD EPYC (Zen 5): the baseline, the one student that both have, went from a fidelity of
-.556 and .554 to .562 under both seeds, in 50 s for 64 and 67; other students took 18 and 14 s
-for 21 and 18 (median); the front .28 and .29 of the rectangle for .20 and .28. The best
-student has .618 for .556 under one seed, .597 for .613 under the other. The baseline's gain is
-one to two standard errors; best and front owe to the search as well, which has changed since,
-too. How short runs rank is in ``flash_fidelity.json``.
+The first runs ``python -m autodistill.search`` with the same settings, and compares what
+they found and how long a student took. Latency is estimated (``cpu-roofline``), so that
+both see the same; the students that each tries differ from the second on, as each search
+follows what it has seen. The baseline is one student under both. Front: share of the
+rectangle between the reference (fidelity 0.4, the baseline's latency) and the best (fidelity
+0.7, no latency) that the students dominate, on a logarithmic scale of latency from a
+twentieth of the baseline's.
+
+The second distils the 24 students of ``data/distilled/mobilebert-mini.csv`` as a search
+does, and compares how each orders them with how 1,000 steps do: Kendall's tau with that
+table's fidelities, of both its seeds. (Those 1,000 steps are of the later flash.)
+
+What the first found with a budget of 6 and two seeds, on two cores of an AMD EPYC (Zen 5):
+the baseline, the one student that both have, went from a fidelity of .556 and .554 to .562
+under both seeds, in 50 s for 64 and 67; other students took 18 and 14 s for 21 and 18
+(median); the front .28 and .29 of the rectangle for .20 and .28. The best student has .618
+for .556 under one seed, .597 for .613 under the other. The baseline's gain is one to two
+standard errors; best and front owe to the search as well, which has changed since, too.
 """
 
 import argparse
@@ -28,15 +34,20 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flash_fidelity import of_seed, students
+from flash_fidelity_report import resampled_gain, resampled_tau
 
 from autodistill.search.acquisition import hypervolume
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+STUDENTS_SCRIPT = Path(__file__).resolve().with_name("flash_change_students.py")
 LINE = re.compile(
     r"^\s+(?P<number>\d+)\s+(?P<role>baseline|student)\s+(?P<latency>[\d.]+) ms\s+quality "
     r"(?P<quality>[-\d.]+) ± (?P<error>[\d.]+)\s+\(start (?P<start>[-\d.]+), (?P<seconds>\d+) s\)"
@@ -51,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--before", required=True, help="a revision of this repository")
     parser.add_argument("--budget", type=int, default=8, help="students")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--ranking", action="store_true", help="rank the published students")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
     return parser.parse_args()
 
@@ -95,31 +107,84 @@ def summed_up(students: list[dict[str, float]]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Both revisions under all seeds."""
-    options = arguments()
-    results: list[dict[str, Any]] = []
+def ranked(tree: Path, seed: int) -> list[dict[str, float]]:
+    """The published students as a search would distil them under the code in ``tree``.
+
+    Raises:
+        RuntimeError: It failed, with the end of what it printed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        asked = Path(folder) / "students.jsonl"
+        asked.write_text("".join(json.dumps(dict(one)) + "\n" for one in students()))
+        command = [sys.executable, str(STUDENTS_SCRIPT), str(asked), "--seed", str(seed)]
+        command += ["--cache", f"{folder}/cache"]
+        environment = {**os.environ, "PYTHONPATH": str(tree)}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise RuntimeError(f"students could not be distilled in {tree}:\n{done.stderr[-2000:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def compared(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """How each revision orders the students, and its seconds of each."""
+    truth = [of_seed(seed)["quality_1000"].to_numpy() for seed in (0, 1)]
+    pairs = {
+        name: [(np.array([one["quality"] for one in rows]), long) for long in truth]
+        for name, rows in found.items()
+    }
+    seconds = {name: [one["seconds"] for one in rows] for name, rows in found.items()}
+    return {
+        "tau": {name: resampled_tau(each) for name, each in pairs.items()},
+        "gain": resampled_gain(pairs["after"], pairs["before"]),
+        "median_seconds": {name: float(np.median(each)) for name, each in seconds.items()},
+        "students": found,
+    }
+
+
+@contextmanager
+def worktrees(before: str) -> Iterator[dict[str, Path]]:
+    """Both revisions, checked out."""
+    git = ["git", "-C", str(ROOT), "worktree"]
     with tempfile.TemporaryDirectory() as folder:
         trees = {name: Path(folder) / name for name in ("before", "after")}
-        git = ["git", "-C", str(ROOT), "worktree"]
-        for name, revision in (("before", options.before), ("after", "HEAD")):
+        for name, revision in (("before", before), ("after", "HEAD")):
             subprocess.run([*git, "add", "--detach", str(trees[name]), revision], check=True)
         try:
-            for seed in options.seeds:
-                for name, tree in trees.items():
-                    found = summed_up(search(tree, seed, options.budget))
-                    print(name, seed, {k: v for k, v in found.items() if k != "students"})
-                    results.append({"revision": name, "seed": seed, **found})
+            yield trees
         finally:
             for tree in trees.values():
                 subprocess.run([*git, "remove", "--force", str(tree)], check=True)
-    record = {
+
+
+def searched(trees: dict[str, Path], seeds: list[int], budget: int) -> list[dict[str, Any]]:
+    """Searches under all seeds."""
+    results = []
+    for seed in seeds:
+        for name, tree in trees.items():
+            found = summed_up(search(tree, seed, budget))
+            print(name, seed, {k: v for k, v in found.items() if k != "students"})
+            results.append({"revision": name, "seed": seed, **found})
+    return results
+
+
+def main() -> None:
+    """Both revisions, and what is known of them."""
+    options = arguments()
+    about = {
         "before": options.before,
-        "budget": options.budget,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "results": results,
     }
+    record = json.loads(options.out.read_text()) if options.out.exists() else {}
+    with worktrees(options.before) as trees:
+        if options.ranking:
+            found = {name: ranked(tree, options.seeds[0]) for name, tree in trees.items()}
+            record["ranking"] = about | compared(found)
+        else:
+            results = searched(trees, options.seeds, options.budget)
+            record["searches"] = {**about, "budget": options.budget, "results": results}
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -55,8 +55,6 @@ from autodistill.teacher import demo_teacher_folder, load_teacher
 
 HERE = Path(__file__).resolve().parent
 DISTILLED = HERE.parent / "data" / "distilled"
-TABLE = DISTILLED / "mobilebert-mini.csv"
-LATENCY = DISTILLED / "latency-cpu.csv"
 FAMILY, VOCABULARY = "mobilebert", 30522
 STUDENTS, DRAWS = 24, 2400
 STOPS = (10, 25, 50, 100, 200, 320, 500, 1000)
@@ -79,22 +77,36 @@ class Sample:
         phases: (seed of the run, steps), in order.
         later: Stops whose losses are in the line of the next one.
         few: Whether output layers are refitted on few passages as well.
-        table: The published one.
+        suffix: Of the names of its published tables.
     """
 
     seed: int
     phases: tuple[tuple[int, int], ...]
     later: tuple[int, ...]
     few: bool
-    table: Path
+    suffix: str = ""
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of its runs."""
+        return sorted({seed for seed, _ in self.phases})
+
+    @property
+    def table(self) -> Path:
+        """The published one."""
+        return DISTILLED / f"mobilebert-mini{self.suffix}.csv"
+
+    @property
+    def latency(self) -> Path:
+        """The profiler's table of its students."""
+        return DISTILLED / f"latency-cpu{self.suffix}.csv"
 
 
 SAMPLES = {
-    "first": Sample(2026, PHASES, LATER, few=False, table=TABLE),
-    "second": Sample(
-        2027, ((0, 500),), (), few=True, table=DISTILLED / "mobilebert-mini-second.csv"
-    ),
+    "first": Sample(2026, PHASES, LATER, few=False),
+    "second": Sample(2027, ((0, 500), (0, 1000)), (), few=True, suffix="-second"),
 }
+TABLE = SAMPLES["first"].table
 
 
 def students(sample: Sample = SAMPLES["first"]) -> list[Architecture]:
@@ -166,7 +178,7 @@ class Store:
         return int(steps), arrays
 
 
-def distillers(cache: Path) -> dict[int, FlashDistiller]:
+def distillers(cache: Path, seeds: Sequence[int] = (0, 1)) -> dict[int, FlashDistiller]:
     """By seed; all on the same text."""
     teacher = load_teacher(demo_teacher_folder())
     settings, text = FlashSettings(steps=POOL_STEPS), TextSettings()
@@ -175,7 +187,6 @@ def distillers(cache: Path) -> dict[int, FlashDistiller]:
         materials = make_materials(
             teacher, tokens, text, settings, cache_dir=cache, display=display
         )
-    seeds = {seed for seed, _ in PHASES}
     return {seed: changed(materials.distiller, seed=seed) for seed in seeds}
 
 
@@ -196,7 +207,7 @@ def run(store: Store, cache: Path, sample: Sample) -> None:
     store.folder.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(store.folder / "programs"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    by_seed, architectures = distillers(cache), students(sample)
+    by_seed, architectures = distillers(cache, sample.seeds), students(sample)
     for seed, steps in sample.phases:
         for number in ORDER:
             with store.claim(f"{number}-{seed}") as mine:
@@ -208,7 +219,7 @@ def run(store: Store, cache: Path, sample: Sample) -> None:
 
 def score_untrained(store: Store, cache: Path, sample: Sample) -> None:
     """Add what published scores say of students that were never trained."""
-    by_seed, architectures = distillers(cache), students(sample)
+    by_seed, architectures = distillers(cache, sample.seeds), students(sample)
     for seed, distiller in by_seed.items():
         for number, architecture in enumerate(architectures):
             done = {(r["student"], r["seed"]) for r in store.read() if "untrained" in r}
@@ -397,7 +408,7 @@ def main() -> None:
     parser.add_argument("--lines", type=Path, help="default: flash_fidelity*.jsonl beside this")
     parser.add_argument("--state", type=Path, help="default: a folder in runs/")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
-    parser.add_argument("--latency", type=Path, default=LATENCY, help="table of the profiler")
+    parser.add_argument("--latency", type=Path, help="table of the profiler; default: in data/")
     options = parser.parse_args()
     name, sample = file_name(options.sample), SAMPLES[options.sample]
     store = Store(options.lines or HERE / f"{name}.jsonl", options.state or Path("runs") / name)
@@ -409,8 +420,8 @@ def main() -> None:
         for architecture in students(sample):
             print(json.dumps(dict(architecture)))
     else:
-        latency = options.latency if options.latency.exists() else None
-        report(store, options.sample, latency)
+        latency = options.latency or sample.latency
+        report(store, options.sample, latency if latency.exists() else None)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ import numpy as np
 from autodistill.distill.__main__ import main as distil
 from autodistill.distill.allocator import keep_freed_memory, restart_with_jemalloc
 from autodistill.distill.output_terms import MaskedLM
-from autodistill.distill.recipe import Recipe, Stage, Start, plan
+from autodistill.distill.recipe import Recipe, Stage, Start, plan, settled
 from autodistill.distill.recipes import OUTPUTS, RECIPES
 from autodistill.distill.shape import student_config
 from autodistill.errors import RecipeError
@@ -73,19 +73,21 @@ def arguments() -> argparse.Namespace:
 
 
 def run_one(
-    recipe: str, seed: int, teacher: Path, options: argparse.Namespace, folder: Path
+    recipe: Recipe, seed: int, teacher: Path, options: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """Distil once, or read what is finished.
 
     Raises:
-        SystemExit: The command failed or was interrupted; what is done is kept.
+        SystemExit: The command failed or was interrupted, or found a run of a recipe of
+            this name that trained otherwise; what is done is kept.
     """
-    out = folder / f"{recipe}-{seed}"
-    if not (out / "result.json").exists():
+    out = folder / f"{recipe.name}-{seed}"
+    result = out / "result.json"
+    if not (result.exists() and json.loads(result.read_text())["stages"] == recipe.digest):
         words = {
             "teacher": teacher,
             "architecture": options.architecture,
-            "recipe": recipe,
+            "recipe": recipe.name,
             "seed": seed,
             "steps": options.steps,
             "batch-size": options.batch_size,
@@ -98,7 +100,7 @@ def run_one(
             command += ["--corpus", *map(str, options.corpus)]
         if code := distil(command):
             raise SystemExit(code)
-    return json.loads((out / "result.json").read_text(encoding="utf-8"))
+    return json.loads(result.read_text(encoding="utf-8"))
 
 
 def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> None:
@@ -160,14 +162,17 @@ def main() -> None:
     runs = options.out / f"{words}-{teacher.fingerprint}"
     records: list[dict[str, Any]] = []
     for name in options.recipes:
+        recipe = RECIPES[name]
+        if options.start:
+            recipe = replace(recipe, start=Start(options.start))
         try:
-            plan(RECIPES[name], teacher, config, steps=options.steps)
+            plan(settled(recipe, teacher, config), teacher, config, steps=options.steps)
         except RecipeError as error:
             records.append({"recipe": name, "refused": str(error)})
             write(options.records, header, records)
             continue
         for seed in options.seeds:
-            result = run_one(name, seed, folder, options, runs)
+            result = run_one(recipe, seed, folder, options, runs)
             figures = ("quality", "standard_error", "agreement", "start", "seconds", "tokens_per_s")
             records.append(
                 {"recipe": name, "seed": seed, **{figure: result[figure] for figure in figures}}
