@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
+from autodistill.distill.foretold import TOKEN_SHARE
 from autodistill.space import Architecture
 from autodistill.space.cost import encoder_cost
 
 RESAMPLES = 2000
 REFITTED_FROM = 25  # steps; before, the output layer is judged as trained
 OUTPUT_WIDTH = 384  # of the demo's teacher
-TOKEN_SHARE = 0.25  # of the token loss in a foretold quality: both are shares of variance
 BASELINE = "parameters"  # what other scores are compared with
 Record = Mapping[str, Any]
 
@@ -104,11 +104,7 @@ def training_speed(steps: int, part: str, share: float = 1.0) -> Score:
 
 
 def foretold(quality: Score, token_loss: Score) -> Score:
-    """Where training leads: a quality, less what of the tokens is not learnt yet.
-
-    A quality of few steps says most of the start, and the loss of what blocks have learnt.
-    ``TOKEN_SHARE`` was chosen on the first sample; the second was drawn and run after.
-    """
+    """A quality less a share of the token loss, as ``autodistill/distill/foretold.py`` has it."""
     return lambda runs, students, seed: (
         quality(runs, students, seed) + TOKEN_SHARE * token_loss(runs, students, seed)
     )

@@ -36,6 +36,7 @@ from autodistill.distill.anytime import make_anytime_optimiser
 from autodistill.distill.flash_loss import FlashLoss, regressed
 from autodistill.distill.flash_run import FlashRun, Progress
 from autodistill.distill.flash_step import FlashStep, compile_step, meanwhile
+from autodistill.distill.foretold import foretold
 from autodistill.distill.inherit import Donor, check_donor, inherited
 from autodistill.distill.judge import HeldOut, Judged, judge
 from autodistill.distill.output_layer import fit_output, fit_token_output, refit_output
@@ -89,6 +90,7 @@ class Distilled:
         judged: At the end.
         start: As training began.
         untrained: Of random weights.
+        foretold: Orders students as longer runs would; see ``foretold.py``.
         losses: Of the last step, by part.
         seconds: In all.
         compile_s: For compiling the step, while the start was fitted.
@@ -99,6 +101,7 @@ class Distilled:
     judged: Judged
     start: Judged
     untrained: Judged
+    foretold: float
     losses: dict[str, float]
     seconds: float
     compile_s: float
@@ -175,6 +178,7 @@ class FlashDistiller:
             judged,
             start,
             untrained,
+            foretold(judged.quality.value, run.losses),
             {name: float(value) for name, value in run.losses[-1].items()},
             seconds=time.perf_counter() - began,
             compile_s=compile_s,

@@ -24,7 +24,6 @@ from autodistill.report.data import (
 from autodistill.report.from_study import rows_from_candidates
 from autodistill.report.html import write_html
 from autodistill.report.terminal import render
-from autodistill.search.history import history
 from autodistill.search.latency import Describe, LatencyModel, fit_latency
 from autodistill.search.progress import Display
 from autodistill.search.settings import SearchSettings
@@ -217,12 +216,15 @@ def _surrogates(
 def _quality_surrogate(
     study: Study, settings: SearchSettings, describe: Describe
 ) -> Surrogate | None:
-    architectures, values = history(study)
-    complete = np.flatnonzero(np.isfinite(values).all(axis=1))
-    if len(complete) < 3:
+    pairs = [
+        (Architecture(one.architecture), 1.0 - one.quality)
+        for one in study.candidates()
+        if one.state is CandidateState.COMPLETE and one.quality is not None
+    ]
+    if len(pairs) < 3:
         return None
-    x = describe([architectures[i] for i in complete])
-    return fit_surrogate(x, values[complete, 0], seed=settings.seed)
+    architectures, values = zip(*pairs, strict=True)
+    return fit_surrogate(describe(architectures), np.array(values), seed=settings.seed)
 
 
 def _scores(objective: str, surrogate: Surrogate) -> SurrogateScores:

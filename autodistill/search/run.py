@@ -40,7 +40,7 @@ SECONDS_TO_MEASURE_AGAIN = 3.0  # of each student, at the end
 
 
 class Search:
-    """One search in one run folder. Objectives, minimised: 1 - quality, latency in ms."""
+    """One search in one run folder. Objectives, minimised: 1 - foretold quality, latency in ms."""
 
     def __init__(
         self, settings: SearchSettings, display: Display, *, began: float | None = None
@@ -324,6 +324,7 @@ class Search:
             quality=quality.value,
             quality_se=quality.standard_error if np.isfinite(quality.standard_error) else None,
             details={
+                "foretold": result.foretold,
                 "agreement": result.judged.agreement,
                 "start_quality": result.start.quality.value,
                 "untrained_quality": result.untrained.quality.value,

@@ -222,7 +222,7 @@ def no_training(monkeypatch):
         )
         share = config.num_hidden_layers / 10 + config.hidden_size / 1000
         judged = Judged(Estimate(share, 0.01), 0.5)
-        return Distilled(student, judged, judged, judged, {"loss": 1.0}, 1.0, 0.5, 100.0)
+        return Distilled(student, judged, judged, judged, share, {"loss": 1.0}, 1.0, 0.5, 100.0)
 
     monkeypatch.setattr(FlashDistiller, "distil", distil)
     return asked

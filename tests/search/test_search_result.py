@@ -149,6 +149,18 @@ def test_result_measures_all_students_side_by_side_once(
     assert target.calls == 4  # nothing new to measure
 
 
+def test_history_is_led_by_what_is_foretold_where_all_students_have_it(study: Study) -> None:
+    complete = [c for c in study.candidates() if c.state is CandidateState.COMPLETE]
+    qualities = [c.quality for c in complete]
+    for i, candidate in enumerate(complete):
+        _, values = history(study)  # students of a former version have none
+        np.testing.assert_allclose(1 - values[:4, 0], qualities)
+        study.update(candidate.number, details={**candidate.details, "foretold": 0.1 * i})
+    _, values = history(study)
+    np.testing.assert_allclose(1 - values[:4, 0], [0.0, 0.1, 0.2, 0.3])
+    assert np.isnan(values[4]).all()
+
+
 def test_result_of_an_interrupt_measures_nothing(study: Study, settings: SearchSettings) -> None:
     end(study, settings, remeasure=False)
     assert settings.target.calls == 0
