@@ -14,9 +14,10 @@ rectangle between the reference (fidelity 0.4, the baseline's latency) and the b
 0.7, no latency) that the students dominate, on a logarithmic scale of latency from a
 twentieth of the baseline's.
 
-The second distils the 24 students of ``data/distilled/mobilebert-mini.csv`` as a search
-does, and compares how each orders them with how 1,000 steps do: Kendall's tau with that
-table's fidelities, of both its seeds. (Those 1,000 steps are of the later flash.)
+The second distils the 24 students of the second sample of ``flash_fidelity.py`` as a search
+did under the earlier revision, and compares how it orders them with how 1,000 steps do:
+Kendall's tau. What the later one has after as many steps is in the lines of that sample, so
+this runs under the earlier one alone. (Those 1,000 steps are of the later flash.)
 
 What the first found with a budget of 6 and two seeds, on two cores of an AMD EPYC (Zen 5):
 the baseline, the one student that both have, went from a fidelity of .556 and .554 to .562
@@ -41,9 +42,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flash_fidelity import of_seed, students
-from flash_fidelity_report import resampled_gain, resampled_tau
+from flash_fidelity import HERE, POOL_STEPS, SAMPLES, STOPS, Store, file_name, students
+from flash_fidelity_report import (
+    Runs,
+    at,
+    foretold,
+    resampled_gain,
+    resampled_tau,
+    training_speed,
+)
 
+from autodistill.distill.foretold import LAST
 from autodistill.search.acquisition import hypervolume
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,14 +117,16 @@ def summed_up(students: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def ranked(tree: Path, seed: int) -> list[dict[str, float]]:
-    """The published students as a search would distil them under the code in ``tree``.
+    """The students of the second sample as a search distils them under the code in ``tree``.
 
     Raises:
         RuntimeError: It failed, with the end of what it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         asked = Path(folder) / "students.jsonl"
-        asked.write_text("".join(json.dumps(dict(one)) + "\n" for one in students()))
+        asked.write_text(
+            "".join(json.dumps(dict(one)) + "\n" for one in students(SAMPLES["second"]))
+        )
         command = [sys.executable, str(STUDENTS_SCRIPT), str(asked), "--seed", str(seed)]
         command += ["--cache", f"{folder}/cache"]
         environment = {**os.environ, "PYTHONPATH": str(tree)}
@@ -127,19 +138,25 @@ def ranked(tree: Path, seed: int) -> list[dict[str, float]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def compared(found: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """How each revision orders the students, and its seconds of each."""
-    truth = [of_seed(seed)["quality_1000"].to_numpy() for seed in (0, 1)]
-    pairs = {
-        name: [(np.array([one["quality"] for one in rows]), long) for long in truth]
-        for name, rows in found.items()
-    }
-    seconds = {name: [one["seconds"] for one in rows] for name, rows in found.items()}
+def compared(before: list[dict[str, float]]) -> dict[str, Any]:
+    """How each revision orders the students."""
+    sample = SAMPLES["second"]
+    lines = Store(HERE / f"{file_name('second')}.jsonl", HERE).read()
+    runs, everyone = Runs.of(lines, students(sample)), range(len(before))
+    long = at(max(STOPS))(runs, everyone, 0)
+    after = at(POOL_STEPS)(runs, everyone, 0)
+    led = foretold(at(POOL_STEPS), training_speed(POOL_STEPS, "token", LAST))(runs, everyone, 0)
+    was = np.array([one["quality"] for one in before])
     return {
-        "tau": {name: resampled_tau(each) for name, each in pairs.items()},
-        "gain": resampled_gain(pairs["after"], pairs["before"]),
-        "median_seconds": {name: float(np.median(each)) for name, each in seconds.items()},
-        "students": found,
+        "steps": POOL_STEPS,
+        "tau": {
+            "before": resampled_tau([(was, long)]),
+            "after, quality": resampled_tau([(after, long)]),
+            "after, what leads a search": resampled_tau([(led, long)]),
+        },
+        "gain": resampled_gain([(led, long)], [(was, long)]),
+        "median_quality": {"before": float(np.median(was)), "after": float(np.median(after))},
+        "students_before": before,
     }
 
 
@@ -180,8 +197,7 @@ def main() -> None:
     record = json.loads(options.out.read_text()) if options.out.exists() else {}
     with worktrees(options.before) as trees:
         if options.ranking:
-            found = {name: ranked(tree, options.seeds[0]) for name, tree in trees.items()}
-            record["ranking"] = about | compared(found)
+            record["ranking"] = about | compared(ranked(trees["before"], seed=0))
         else:
             results = searched(trees, options.seeds, options.budget)
             record["searches"] = {**about, "budget": options.budget, "results": results}
