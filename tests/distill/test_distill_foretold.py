@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autodistill.distill.flash import FlashDistiller
-from autodistill.distill.foretold import TOKEN_SHARE, foretold
+from autodistill.distill.foretold import SHORT, TOKEN_SHARE, foretold
 from autodistill.models.config import BertConfig
 
 
@@ -13,6 +13,12 @@ def test_foretold_takes_the_mean_token_loss_of_the_last_fifth() -> None:
     assert foretold(0.6, losses) == pytest.approx(0.6 - TOKEN_SHARE * 8.5)
     assert foretold(0.6, losses[:1]) == pytest.approx(0.6)  # the loss of its one step is 0
     assert foretold(0.6, losses[:2]) == pytest.approx(0.6 - TOKEN_SHARE)
+
+
+def test_foretold_of_a_run_that_is_no_short_one_is_its_quality() -> None:
+    losses = [{"token": 1.0, "passage": 1.0}] * (SHORT + 1)
+    assert foretold(0.6, losses[:-1]) == pytest.approx(0.6 - TOKEN_SHARE)
+    assert foretold(0.6, losses) == 0.6
 
 
 @pytest.mark.parametrize("parts", [{"passage": 1.0}, {"token": 1.0, "label": 2.0}, {}])
