@@ -83,7 +83,7 @@ def run_one(
     """
     out = folder / f"{recipe.name}-{seed}"
     result = out / "result.json"
-    if not (result.exists() and json.loads(result.read_text())["stages"] == recipe.digest):
+    if not (result.exists() and is_of(recipe, json.loads(result.read_text(encoding="utf-8")))):
         words = {
             "teacher": teacher,
             "architecture": options.architecture,
@@ -101,6 +101,11 @@ def run_one(
         if code := distil(command):
             raise SystemExit(code)
     return json.loads(result.read_text(encoding="utf-8"))
+
+
+def is_of(recipe: Recipe, result: dict[str, Any]) -> bool:
+    """Whether a result is of the recipe as it is now, and of its start."""
+    return result.get("stages") == recipe.digest and result.get("start_from") == recipe.start
 
 
 def write(path: Path, header: dict[str, Any], records: list[dict[str, Any]]) -> None:
@@ -165,8 +170,9 @@ def main() -> None:
         recipe = RECIPES[name]
         if options.start:
             recipe = replace(recipe, start=Start(options.start))
+        recipe = settled(recipe, teacher, config)
         try:
-            plan(settled(recipe, teacher, config), teacher, config, steps=options.steps)
+            plan(recipe, teacher, config, steps=options.steps)
         except RecipeError as error:
             records.append({"recipe": name, "refused": str(error)})
             write(options.records, header, records)

@@ -155,7 +155,7 @@ def test_history_is_led_by_what_is_foretold_where_all_students_have_it(study: St
     for i, candidate in enumerate(complete):
         _, values = history(study)  # students of a former version have none
         np.testing.assert_allclose(1 - values[:4, 0], qualities)
-        study.update(candidate.number, details={**candidate.details, "foretold": 0.1 * i})
+        study.update(candidate.number, details={"foretold": 0.1 * i})
     _, values = history(study)
     np.testing.assert_allclose(1 - values[:4, 0], [0.0, 0.1, 0.2, 0.3])
     assert np.isnan(values[4]).all()

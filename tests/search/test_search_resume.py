@@ -136,8 +136,10 @@ def test_resume_the_killed_and_the_uninterrupted_search_agree(runs: Runs) -> Non
         "quality_se",
     ):
         assert [getattr(c, name) for c in one] == [getattr(c, name) for c in other], name
-    for name in ("agreement", "start_quality", "untrained_quality", "losses", "first_latency_ms"):
+    details = ("agreement", "foretold", "start_quality", "untrained_quality", "losses")
+    for name in (*details, "first_latency_ms"):
         assert [c.details[name] for c in one] == [c.details[name] for c in other], name
+    assert all(c.details["foretold"] < c.quality for c in one)  # short runs: less token losses
 
 
 def test_resume_the_front_and_its_students_agree_to_the_last_bit(runs: Runs) -> None:
