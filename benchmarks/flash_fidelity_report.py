@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
-from autodistill.distill.foretold import TOKEN_SHARE
+from autodistill.distill.foretold import LAST, TOKEN_SHARE
 from autodistill.space import Architecture
 from autodistill.space.cost import encoder_cost
 
@@ -247,7 +247,7 @@ def scores(
         if stop in few:
             named[f"quality at {stop}, refitted on few"] = at(stop, "few_quality")
         if stop >= REFITTED_FROM and stop not in untold:
-            last = training_speed(stop, "token", 0.2)
+            last = training_speed(stop, "token", LAST)
             named[f"quality and token loss at {stop}"] = foretold(at(stop), last)
             if stop in few:
                 both = foretold(at(stop, "few_quality"), last)
