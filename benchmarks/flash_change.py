@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flash_fidelity import HERE, POOL_STEPS, SAMPLES, STOPS, Store, file_name, students
+from flash_fidelity import HERE, POOL_STEPS, SAMPLES, STOPS, Store, students
 from flash_fidelity_report import (
     Runs,
     at,
@@ -140,7 +140,7 @@ def ranked(tree: Path, seed: int) -> list[dict[str, float]]:
 def compared(before: list[dict[str, float]]) -> dict[str, Any]:
     """How each revision orders the students."""
     sample = SAMPLES["second"]
-    lines = Store(HERE / f"{file_name('second')}.jsonl", HERE).read()
+    lines = Store(HERE / f"{sample.stem}.jsonl", HERE).read()
     runs, everyone = Runs.of(lines, students(sample)), range(len(before))
     long = at(max(STOPS))(runs, everyone, 0)
     after = at(POOL_STEPS)(runs, everyone, 0)

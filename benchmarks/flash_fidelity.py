@@ -73,18 +73,18 @@ class Sample:
     """24 students, and how far they are distilled.
 
     Attributes:
+        name: On the command line, and in the names of files but those of the first sample.
         seed: Of the draw.
         phases: (seed of the run, steps), in order.
         later: Stops whose losses are in the line of the next one.
         few: Whether output layers are refitted on few passages as well.
-        suffix: Of the names of its published tables.
     """
 
+    name: str
     seed: int
     phases: tuple[tuple[int, int], ...]
     later: tuple[int, ...]
     few: bool
-    suffix: str = ""
 
     @property
     def seeds(self) -> list[int]:
@@ -92,19 +92,30 @@ class Sample:
         return sorted({seed for seed, _ in self.phases})
 
     @property
+    def stem(self) -> str:
+        """Of the names of its lines, its report and the folder of its runs."""
+        return self._named("flash_fidelity", "_")
+
+    @property
     def table(self) -> Path:
         """The published one."""
-        return DISTILLED / f"mobilebert-mini{self.suffix}.csv"
+        return DISTILLED / f"{self._named('mobilebert-mini', '-')}.csv"
 
     @property
     def latency(self) -> Path:
         """The profiler's table of its students."""
-        return DISTILLED / f"latency-cpu{self.suffix}.csv"
+        return DISTILLED / f"{self._named('latency-cpu', '-')}.csv"
+
+    def _named(self, what: str, joint: str) -> str:
+        return what if self.name == "first" else f"{what}{joint}{self.name}"
 
 
 SAMPLES = {
-    "first": Sample(2026, PHASES, LATER, few=False),
-    "second": Sample(2027, ((0, 500), (0, 1000)), (), few=True, suffix="-second"),
+    sample.name: sample
+    for sample in (
+        Sample("first", 2026, PHASES, LATER, few=False),
+        Sample("second", 2027, ((0, 500), (0, 1000)), (), few=True),
+    )
 }
 TABLE = SAMPLES["first"].table
 
@@ -317,9 +328,8 @@ def qualities(
     return found
 
 
-def report(store: Store, name: str, latency: Path | None) -> None:
+def report(store: Store, sample: Sample, latency: Path | None) -> None:
     """Write the JSON and the table, and print the main figures."""
-    sample = SAMPLES[name]
     runs = Runs.of(store.read(), students(sample))
     fulls = {full for full in (500, 1000) if any(steps == full for _, steps in sample.phases)}
     found = [
@@ -336,8 +346,9 @@ def report(store: Store, name: str, latency: Path | None) -> None:
                 f"  {score:<40} {same['tau']:6.3f}  ({low:.2f} to {high:.2f})"
                 f"  within one width {same['within']:6.3f}"
             )
+    command = f"python benchmarks/flash_fidelity.py run --sample {sample.name}; report likewise"
     record = {
-        "command": f"python benchmarks/flash_fidelity.py run --sample {name}; report likewise",
+        "command": command,
         "machine": platform.processor() or platform.machine(),
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": asdict(FlashSettings()) | {"steps": max(fulls)},
@@ -358,15 +369,10 @@ def report(store: Store, name: str, latency: Path | None) -> None:
             str(full): {str(stop): round(cost(stop, FEW_ROWS) / cost(full), 3) for stop in FEW_AT}
             for full in sorted(fulls)
         }
-    path = HERE / f"{file_name(name)}.json"
+    path = HERE / f"{sample.stem}.json"
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     rows = write_table(sample.table, runs, STOPS, latency)
     print(f"{rows} rows in {sample.table}")
-
-
-def file_name(sample: str) -> str:
-    """Of what is kept of a sample, without suffix."""
-    return "flash_fidelity" if sample == "first" else f"flash_fidelity_{sample}"
 
 
 def cost(stop: int, fit_rows: int | None = None) -> float:
@@ -410,8 +416,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "autodistill")
     parser.add_argument("--latency", type=Path, help="table of the profiler; default: in data/")
     options = parser.parse_args()
-    name, sample = file_name(options.sample), SAMPLES[options.sample]
-    store = Store(options.lines or HERE / f"{name}.jsonl", options.state or Path("runs") / name)
+    sample = SAMPLES[options.sample]
+    lines, state = HERE / f"{sample.stem}.jsonl", Path("runs") / sample.stem
+    store = Store(options.lines or lines, options.state or state)
     if options.what == "run":
         run(store, options.cache, sample)
     elif options.what == "untrained":
@@ -421,7 +428,7 @@ def main() -> None:
             print(json.dumps(dict(architecture)))
     else:
         latency = options.latency or sample.latency
-        report(store, options.sample, latency if latency.exists() else None)
+        report(store, sample, latency if latency.exists() else None)
 
 
 if __name__ == "__main__":
