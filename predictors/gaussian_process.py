@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotri
 
 from predictors.protocol import FloatArray
@@ -38,6 +37,7 @@ from predictors.threads import on_all_cores, slices
 
 JITTER = 1e-12  # of the trace of k(x, x): keeps K positive definite to the last digit
 CHUNK_ROWS = 256  # rows predicted at once: a chunk against 500 rows stays in the cache
+BLOCK_ROWS = 128  # of a triangle, multiplied at once
 THREADED_ROWS = 8 * CHUNK_ROWS  # from here on, chunks are shared among the cores
 VARIANCES = ("matern", "linear", "quadratic", "noise")  # of a kernel, in order
 VARIANCE_ROWS = 512  # rows that the variance is conditioned on at most
@@ -147,7 +147,7 @@ class Posterior:
             chosen = telling_rows(self.kernel, self.x, VARIANCE_ROWS)
             factor = cholesky(noisy(self.kernel, self.x[chosen]), lower=True, check_finite=False)
         whitening = solve_triangular(factor, np.eye(len(factor)), lower=True, check_finite=False)
-        return chosen, np.asfortranarray(whitening)
+        return chosen, whitening
 
 
 def matern(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -208,8 +208,7 @@ def predict_mean_and_std(
         cross = cross[:, chosen]
         cross *= kernel.matern
         cross += kernel.trend(new, telling)
-        half = dtrmm(1.0, whitening, cross.T, lower=1, overwrite_b=1)
-        variance[part] = kernel.diagonal(new) - np.einsum("rm,rm->m", half, half)
+        variance[part] = kernel.diagonal(new) - _explained(whitening, cross)
 
     _in_chunks(predict, len(rows))
     return mean, np.sqrt(np.maximum(variance, 0) + kernel.noise)
@@ -288,6 +287,19 @@ def _mean(posterior: Posterior, rows: FloatArray, wiggles: FloatArray) -> FloatA
     bend = np.einsum("md,md->m", scaled @ curvatures, scaled)
     near = posterior.kernel.matern * (wiggles @ posterior.alpha)
     return np.asarray(near + constant + rows @ slopes + bend)
+
+
+def _explained(whitening: FloatArray, cross: FloatArray) -> FloatArray:  # (r, r), (m, r) -> (m,)
+    """Squared length of ``whitening @ cross.T``, whose zero blocks are left out.
+
+    Products of numpy let other threads work; those of scipy's BLAS, triangular ones among
+    them, do not.
+    """
+    explained = np.zeros(len(cross))
+    for stop in range(BLOCK_ROWS, len(whitening) + BLOCK_ROWS, BLOCK_ROWS):
+        half = cross[:, :stop] @ whitening[stop - BLOCK_ROWS : stop, :stop].T
+        explained += np.einsum("mr,mr->m", half, half)
+    return explained
 
 
 def _in_chunks(predict: Callable[[slice], None], n_rows: int) -> None:
