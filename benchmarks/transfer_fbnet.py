@@ -132,8 +132,8 @@ def layer_costs(
     """What each layer costs in FBNet's published macro-architecture [FBNet].
 
     Multiply-adds of the 1x1 and of the depthwise convolutions, weights, values written,
-    and whether there is a layer at all, grouped convolutions, 5x5 kernels. Then the side
-    of the image that each position writes.
+    whether there is a layer at all, and grouped convolutions. Then the side of the image
+    that each position writes.
     """
     # of each position: channels in and out, side of the image in and out
     channels, side, geometry = 16, 112, []
@@ -163,7 +163,6 @@ def layer_costs(
         "written": written,
         "layers": ~skipped,
         "grouped": groups == 2,
-        "5x5": kernel == 5,
     }
     return costs, s_out
 
@@ -174,11 +173,11 @@ def physics(operations: np.ndarray, names: list[str]) -> np.ndarray:  # (rows, c
     The last of these are times on machines that compute and write at once, each at its
     own rate (``INTENSITIES``): a layer takes the longer of the two [Williams2009].
     """
-    costs = {name: c.astype(float) for name, c in layer_costs(operations, names)[0].items()}
+    costs = layer_costs(operations, names)[0]
     products = costs["pointwise"] + costs["depthwise"]
     rooflines = [np.maximum(products, i * costs["written"]) for i in INTENSITIES]
     stage = np.repeat(np.arange(len(STAGES)), [layers for _, layers, _ in STAGES])
-    within = stage[:, None] == np.arange(len(STAGES))  # (positions, stages)
+    within = np.eye(len(STAGES))[stage]  # (positions, stages)
     summed = [costs[name] for name in SUMMED] + rooflines
     columns = np.hstack([costs[name] for name in BY_LAYER] + [cost @ within for cost in summed])
     return columns[:, columns.std(axis=0) > 0]
